@@ -1,0 +1,1 @@
+"""Benchmarks: one file a subject; records/ holds what came out."""

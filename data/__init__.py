@@ -1,0 +1,1 @@
+"""Clips: arrays people bring, data shipped here, data made on the fly."""

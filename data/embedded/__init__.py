@@ -1,0 +1,1 @@
+"""Small real data shipped with the package."""

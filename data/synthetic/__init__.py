@@ -1,0 +1,1 @@
+"""Sequences made on the fly, with their factors known."""

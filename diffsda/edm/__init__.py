@@ -1,0 +1,1 @@
+"""EDM: preconditioning, loss, noise schedule, Heun's method, stochastic encoding."""

@@ -1,0 +1,1 @@
+"""Metrics, one a file, and the protocols that use them."""

@@ -1,0 +1,1 @@
+"""What stands between raw clips and the arrays the model sees."""

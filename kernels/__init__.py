@@ -1,0 +1,1 @@
+"""Tensor operations behind one contract each; a plain torch reference first."""
