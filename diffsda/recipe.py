@@ -288,9 +288,3 @@ def _check_unet(recipe: Recipe) -> None:
                 f"{part}: got width {net.width} and multipliers {net.multipliers}, "
                 "expected widths that 32 normalisation groups divide"
             )
-        smallest = 2 ** (len(net.multipliers) - 1)
-        if recipe.clips.size % smallest:
-            raise InputError(
-                f"clips.size: got {recipe.clips.size}, expected a multiple of {smallest} "
-                f"for a {part} of {len(net.multipliers)} levels"
-            )

@@ -1,0 +1,188 @@
+"""Read the authors' weights: sizes from the tensors, what tensors cannot say from a preset or assumed."""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsda.authors_keys import entries, to_ours
+from diffsda.checkpoint import compare
+from diffsda.errors import CheckpointError, InputError
+from diffsda.firststage.whiten import Whitening
+from diffsda.foreign import read_tensors
+from diffsda.model import DiffSDA
+from diffsda.presets import preset as find_preset
+from diffsda.recipe import Recipe
+
+_DEAD = re.compile(r"\.crossattn\.")
+
+
+def load_authors(
+    path: str | Path,
+    preset: str | Recipe | None = None,
+    stats: str | Path | dict[str, Any] | Whitening | None = None,
+    *,
+    shared_static: bool | None = None,
+) -> DiffSDA:
+    """Load a state dict of the authors' code (.pth or .safetensors), dropout off.
+
+    Sizes are inferred from the tensors. What a state dict cannot hold (P_mean, steps, frames, whether the
+    static factor is shared) comes from ``preset``, else is assumed and listed in
+    ``model.provenance['assumed']``. ``stats`` are the latent statistics: an npz with keys mean and std or
+    variance, the same as a dictionary, or a ``Whitening``. The authors' unused cross-attention tensors and
+    tensors this model does not know are left out and counted in the provenance.
+    Source: the authors' checkpoints (flat state dicts).
+    Raises: CheckpointError if the file cannot be trusted or read, or tensors are missing or of odd shapes
+    (the first five differences are named); InputError for an unknown preset.
+    """
+    base = find_preset(preset) if isinstance(preset, str) else preset
+    tensors = {k.removeprefix("module."): v for k, v in read_tensors(path).items()}
+    try:
+        recipe, assumed = _recipe(tensors, base)
+    except (KeyError, IndexError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise CheckpointError(f"{path}: its sizes make no model: {error}") from None
+        first = ", ".join(list(tensors)[:5]) or "none"
+        raise CheckpointError(
+            f"{path}: got tensors that are not a DiffSDA model (lacks {error}; it begins with {first}), "
+            "expected keys such as backbone.fc_a.weight and encoder.fc_s.weight"
+        ) from None
+    if shared_static is not None:
+        recipe = recipe.replace(encoder={"shared_static": shared_static})
+        assumed = [a for a in assumed if not a.startswith("shared_static")]
+    with torch.device("meta"):
+        model = DiffSDA(recipe, _whitening(stats))
+    known = entries(model)
+    names = {e.theirs for e in known}
+    shapes = _authors_shapes(model)
+    extra = [k for k in tensors if k not in names and k not in {e.alias for e in known} and not _DEAD.search(k)]
+    compare({k: tuple(v.shape) for k, v in tensors.items() if k in names}, shapes, str(path))
+    for entry in known:
+        if entry.alias in tensors and not torch.equal(tensors[entry.alias], tensors[entry.theirs]):
+            raise CheckpointError(f"{path}: {entry.alias} differs from {entry.theirs}, expected the same tensor")
+    model.load_state_dict(to_ours(tensors, model), assign=True)
+    model.provenance = {
+        "source": "authors' state dict",
+        "assumed": assumed,
+        "dead": sum(1 for k in tensors if _DEAD.search(k)),
+        "ignored": extra[:20],
+        "ignored_count": len(extra),
+    }
+    return model.eval()
+
+
+def _authors_shapes(model: DiffSDA) -> dict[str, tuple[int, ...]]:
+    """Return the shape every tensor has under the authors' names."""
+    ours = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    shapes = {}
+    for entry in entries(model):
+        shape = ours[entry.ours]
+        if entry.rows is not None:
+            shape = (sum(r.stop - r.start for r in entry.rows), *shape[1:])
+        shapes[entry.theirs] = shape
+    return shapes
+
+
+def _recipe(tensors: dict[str, Tensor], base: Recipe | None) -> tuple[Recipe, list[str]]:
+    """Infer the sizes; return the recipe and what had to be assumed."""
+    video = "backbone.head.weight" in tensors
+    lstm = "encoder.lstm" if video else "encoder.z_lstm"
+    encoder: dict[str, Any] = {
+        "hidden": _size(tensors, f"{lstm}.weight_hh_l0", 1),
+        "static": _size(tensors, "encoder.fc_s.weight", 0),
+        "dynamic": _size(tensors, "encoder.fc_d.weight", 0),
+    }
+    backbone: dict[str, Any] = {"kind": "unet" if video else "mlp"}
+    if video:
+        features = _size(tensors, f"{lstm}.weight_ih_l0", 1)
+        size = math.isqrt(features)
+        if size**2 != features:
+            raise InputError(f"{lstm}: got {features} features, expected a square frame")
+        clips: dict[str, Any] = {"modality": "video", "channels": _size(tensors, "backbone.head.weight", 1)}
+        clips |= {"size": size}
+        backbone |= _unet_sizes(tensors, "backbone")
+        encoder |= _unet_sizes(tensors, "encoder")
+    else:
+        clips = {"channels": _size(tensors, "backbone.layers.0.linear.weight", 1)}
+        backbone["width"] = _quarter(_size(tensors, "backbone.layers.0.linear.weight", 0))
+        encoder["width"] = _quarter(_size(tensors, "encoder.layers.0.linear.weight", 0))
+    if base is not None:
+        return base.replace(clips=clips, backbone=backbone, encoder=encoder), []
+    latent = video and clips["channels"] != 3
+    P_mean, P_std = (-1.2, 1.2) if video and not latent else (-0.4, 1.0)
+    draws = 1 if video else 10
+    recipe = Recipe(name="imported").replace(
+        clips={**clips, "latent": latent},
+        backbone=backbone,
+        encoder=encoder,
+        noise={"P_mean": P_mean, "P_std": P_std},
+        optim={"draws": draws},
+    )
+    assumed = [
+        f"P_mean {P_mean}, P_std {P_std}",
+        f"steps {recipe.sampling.steps}",
+        "shared_static True",
+        f"draws {draws}",
+        "frames any",
+        "dropout 0.1",
+    ]
+    return recipe, assumed
+
+
+def _size(tensors: dict[str, Tensor], key: str, axis: int) -> int:
+    return tensors[key].shape[axis]
+
+
+def _quarter(width: int) -> int:
+    if width % 4:
+        raise InputError(f"layer width: got {width}, expected a multiple of 4")
+    return width // 4
+
+
+def _unet_sizes(tensors: dict[str, Tensor], net: str) -> dict[str, Any]:
+    """Read levels, blocks a level and attention off the keys of the way down."""
+    width = _size(tensors, f"{net}.head.weight", 0)
+    multipliers, attention, blocks, i = [], [], [], 0
+    level_blocks = 0
+    while any(k in tensors for k in (f"{net}.downblocks.{i}.main.weight", f"{net}.downblocks.{i}.block1.2.weight")):
+        key = f"{net}.downblocks.{i}"
+        if f"{key}.main.weight" in tensors:
+            blocks.append(level_blocks)
+            level_blocks = 0
+        else:
+            level_blocks += 1
+            if level_blocks == 1:
+                multipliers.append(_size(tensors, f"{key}.block1.2.weight", 0) / width)
+                if f"{key}.attn.proj.weight" in tensors:
+                    attention.append(len(multipliers) - 1)
+        i += 1
+    blocks.append(level_blocks)
+    if len(set(blocks)) != 1 or any(m != int(m) for m in multipliers):
+        raise InputError(f"{net}: got blocks {blocks} and multipliers {multipliers}, expected an even U-Net")
+    return {
+        "width": width,
+        "multipliers": tuple(map(int, multipliers)),
+        "attention": tuple(attention),
+        "blocks": blocks[0],
+    }
+
+
+def _whitening(stats: str | Path | dict[str, Any] | Whitening | None) -> Whitening | None:
+    if stats is None or isinstance(stats, Whitening):
+        return stats
+    if isinstance(stats, dict):
+        return Whitening.from_dict(stats)
+    try:
+        with np.load(stats, allow_pickle=False) as held:
+            return Whitening.from_dict({k: held[k] for k in ("mean", "std", "variance") if k in held})
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{stats}: cannot be read ({error}), expected an npz with mean and std") from None

@@ -1,0 +1,115 @@
+"""A model is one safetensors file: weights, and the recipe and statistics as JSON in its metadata."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+import diffsda
+from diffsda.atomic import atomic_write
+from diffsda.errors import CheckpointError, InputError
+from diffsda.firststage.whiten import Whitening
+from diffsda.header import METADATA_KEY, read_header
+from diffsda.model import DiffSDA
+from diffsda.recipe import Recipe
+
+FORMAT = 1
+_WEIGHTS = re.compile(r"weights-(\d+)\.safetensors")
+
+
+def save(model: DiffSDA, path: str | Path, *, overwrite: bool = True, weights: dict[str, Tensor] | None = None) -> Path:
+    """Write a model as one file; the old file, if any, stays until the new one is complete.
+
+    ``weights`` replaces the model's own (an average of them, say).
+    Raises: InputError if the file exists and ``overwrite`` is False; SaveError if it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already, expected a new file (or --overwrite)")
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "recipe": model.recipe.to_dict(),
+        "digest": model.recipe.digest,
+        "whitening": None if model.whitening is None else model.whitening.to_dict(),
+        "provenance": {
+            **model.provenance,
+            "versions": {"diffsda": diffsda.__version__, "torch": str(torch.__version__)},
+        },
+    }
+    state = model.state_dict() if weights is None else weights
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    data = safetensors.torch.save(tensors, {METADATA_KEY: json.dumps(about)})
+    atomic_write(path, lambda file: file.write(data))
+    return path
+
+
+def load(path: str | Path, *, device: str | torch.device = "cpu") -> DiffSDA:
+    """Load a model from its file, or the newest one of a run folder; ready to use, dropout off.
+
+    Raises: CheckpointError if the file is truncated, foreign, or its tensors do not fit its recipe (the first
+    five differences are named).
+    """
+    path = newest(path)
+    header = read_header(path)
+    about = header.ours()
+    if about is None or "recipe" not in about:
+        raise CheckpointError(
+            f"{path}: got a safetensors file without a recipe, expected a model saved by this program "
+            "(authors' weights go through `diffsda import`)"
+        )
+    if about.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: got format {about.get('format')!r}, expected {FORMAT}: use a newer diffsda")
+    try:
+        recipe = Recipe.from_dict(about["recipe"])
+        whitening = None if about.get("whitening") is None else Whitening.from_dict(about["whitening"])
+    except InputError as error:
+        raise CheckpointError(f"{path}: its recipe cannot be used: {error}") from None
+    # Shapes are compared before anything is allocated: a hostile recipe cannot ask for memory.
+    with torch.device("meta"):
+        model = DiffSDA(recipe, whitening)
+    wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    given = {k: shape for k, (_, shape) in header.tensors.items()}
+    compare(given, wanted, str(path))
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from None
+    model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()}, assign=True)
+    model.provenance = dict(about.get("provenance") or {})
+    return model.to(device).eval()
+
+
+def newest(path: str | Path) -> Path:
+    """Return the model file itself, or the one with the most steps in a run folder.
+
+    Raises: CheckpointError if there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = {int(m[1]): p for p in path.iterdir() if (m := _WEIGHTS.fullmatch(p.name))}
+    if not found:
+        raise CheckpointError(f"{path}: got a folder without weights-*.safetensors, expected a run folder")
+    return found[max(found)]
+
+
+def compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], where: str) -> None:
+    """Refuse tensors that do not fit, naming the first five differences.
+
+    Raises: CheckpointError.
+    """
+    differences = [f"missing {k} {wanted[k]}" for k in wanted if k not in given]
+    differences += [f"unknown {k} {given[k]}" for k in given if k not in wanted]
+    differences += [
+        f"{k} is {given[k]}, expected {wanted[k]}" for k in wanted if k in given and given[k] != wanted[k]
+    ]
+    if differences:
+        more = f" (and {len(differences) - 5} more)" if len(differences) > 5 else ""
+        raise CheckpointError(f"{where}: tensors do not fit the model: {'; '.join(differences[:5])}{more}")

@@ -1,0 +1,70 @@
+"""The header of a safetensors file, read without torch: what a checkpoint says about itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffsda.errors import CheckpointError
+
+METADATA_KEY = "diffsda"
+_LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class Header:
+    """Tensor names with type and shape, and the free text beside them."""
+
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+    metadata: dict[str, str]
+
+    @property
+    def parameters(self) -> int:
+        """Number of values over all tensors."""
+        total = 0
+        for _, shape in self.tensors.values():
+            count = 1
+            for size in shape:
+                count *= size
+            total += count
+        return total
+
+    def ours(self) -> dict[str, Any] | None:
+        """Return what this project wrote into the file, or None for a foreign one."""
+        try:
+            value = json.loads(self.metadata[METADATA_KEY])
+        except (KeyError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+
+def read_header(path: str | Path) -> Header:
+    """Read a safetensors header: 8 bytes of length, then JSON.
+
+    Raises: CheckpointError if the file is missing, truncated or not of this format.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            total = path.stat().st_size
+            if not 2 <= size <= min(_LARGEST_HEADER, total - 8):
+                raise CheckpointError(
+                    f"{path}: got {total} bytes that are no safetensors file, expected a model saved by this "
+                    "program (truncated download? authors' weights go through `diffsda import`)"
+                )
+            head = json.loads(file.read(size))
+        metadata = head.pop("__metadata__", {})
+        tensors = {k: (str(v["dtype"]), tuple(map(int, v["shape"]))) for k, v in head.items()}
+        longest = max((int(v["data_offsets"][1]) for v in head.values()), default=0)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}), expected a model file") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise CheckpointError(f"{path}: got a damaged header, expected a safetensors file") from None
+    if total != 8 + size + longest:
+        raise CheckpointError(
+            f"{path}: got {total} bytes, expected {8 + size + longest}: the file is truncated or damaged"
+        )
+    return Header(tensors, metadata)
