@@ -41,18 +41,19 @@ class Denoiser(nn.Module):
         self.backbone = build_backbone(recipe)
         self.precondition = Precondition(recipe.noise.sigma_data)
 
-    def forward(self, x: Tensor, sigma: Tensor, a: Tensor) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, a: Tensor, level: Tensor | None = None) -> Tensor:
         """Denoise rows.
 
-        Shapes: x (K*N, C, H, W) or (K*N, F); sigma (K*N,); a (N, D + S), where K draws share the same factors
-        in the same order -> like x.
+        Shapes: x (K*N, C, H, W) or (K*N, F); a (N, D + S), where K draws share the same factors in the same
+        order; sigma (K*N,), or (R,) distinct levels with ``level`` (K*N,) saying which is whose -> like x.
         """
         net, edm = self.backbone, self.precondition
         sigma = sigma.to(torch.float32 if x.dtype != torch.float64 else torch.float64)
         tables = net.tables(c_noise(sigma), a)
-        noise = tables.noise.unflatten(0, (-1, a.shape[0]))  # (K, N, 2 sum C)
+        noise = tables.noise if level is None else tables.noise.index_select(0, level)
+        noise = noise.unflatten(0, (-1, a.shape[0]))  # (K, N, 2 sum C)
         scale, shift = (t.flatten(0, 1) for t in net.fold(noise, tables.factor))
-        column = sigma.reshape(-1, *(1,) * (x.ndim - 1))
+        column = (sigma if level is None else sigma[level]).reshape(-1, *(1,) * (x.ndim - 1))
         f = net.network((edm.c_in(column) * x).to(x.dtype), scale, shift)
         return edm.c_skip(column) * x + edm.c_out(column) * f
 

@@ -8,7 +8,7 @@ from diffsda.factors import Factors
 from diffsda.nn.blocks import EncoderBlock
 from diffsda.nn.init import xavier_
 from diffsda.nn.mlp import MLPFrameEncoder
-from diffsda.nn.recurrent import Recurrent, valid
+from diffsda.nn.recurrent import Recurrent, real_rows, valid
 from diffsda.nn.unet import UNet
 from diffsda.recipe import Recipe
 
@@ -52,7 +52,14 @@ class SequenceEncoder(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Factors:
         batch, frames = x.shape[:2]
-        features = self.frame(x.flatten(0, 1)).reshape(batch, frames, -1)  # (B, V, F)
+        rows = real_rows(lengths, frames)
+        flat = x.flatten(0, 1)
+        if rows is None:
+            features = self.frame(flat).flatten(1)
+        else:
+            kept = self.frame(flat[rows]).flatten(1)
+            features = kept.new_zeros(flat.shape[0], kept.shape[1]).index_copy(0, rows, kept)
+        features = features.unflatten(0, (batch, frames))  # (B, V, F)
         states, summary = self.recurrent(features, lengths)
         static = self.to_static(summary if self.shared else states)
         dynamic = self.to_dynamic(self.dynamic_rnn(states)[0])  # (B, V, D)

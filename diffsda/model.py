@@ -20,7 +20,7 @@ from diffsda.encoder import SequenceEncoder
 from diffsda.errors import InputError
 from diffsda.factors import Factors
 from diffsda.firststage.whiten import Whitening
-from diffsda.nn.recurrent import valid
+from diffsda.nn.recurrent import real_rows, valid
 from diffsda.recipe import Recipe, Sampling
 
 Seed = int | Sequence[int]
@@ -85,7 +85,7 @@ class DiffSDA(nn.Module):
     ) -> Tensor:
         """Return the training loss, a scalar: mean of lambda(sigma) (D(x + sigma noise; sigma, f) - x)^2.
 
-        Shapes: sigma (B, V) and unit noise like x. A leading K*B draws K noises a clip, draw-major (clip b's
+        Shapes: sigma (B, V), or (B, 1) for one level a clip, and unit noise like x. A leading K*B draws K noises a clip, draw-major (clip b's
         draw k is row k*B + b); x is encoded once for all of them. Left out, both are drawn: sigma first, then
         the noise, ``recipe.optim.draws`` a clip. mask is like x, 1 = missing; lengths (B,) as in ``encode``.
         ``count`` replaces the number of elements the error is averaged over.
@@ -97,18 +97,28 @@ class DiffSDA(nn.Module):
         mask = check.mask(mask, x)
         sigma, noise = self._draws(x, sigma, noise, generator)
         draws = sigma.shape[0] // x.shape[0]
-        factors = self.encoder(x, lengths)
-        clean = x if draws == 1 else x.repeat(draws, *(1,) * (x.ndim - 1))
-        noisy = clean + sigma.reshape(*sigma.shape, *(1,) * (x.ndim - 2)) * noise
-        denoised = self.denoiser(noisy.flatten(0, 1), sigma.flatten(), self._rows(factors))
+        a = self._rows(self.encoder(x, lengths))
         real = valid(lengths, x.shape[1])
-        if draws > 1:
-            mask = None if mask is None else mask.repeat(draws, *(1,) * (x.ndim - 1))
-            real = None if real is None else real.repeat(draws, 1)
-        weight = self.denoiser.precondition.weight(sigma)
-        return weighted_error(
-            denoised.unflatten(0, clean.shape[:2]), clean, weight, mask=mask, real=real, count=count
-        )
+        clean, noise = _repeat(x, draws).flatten(0, 1), noise.flatten(0, 1)
+        mask = None if mask is None else _repeat(mask, draws).flatten(0, 1)
+        real = None if real is None else _repeat(real, draws).flatten()
+        # One noise level a sequence is embedded once a sequence, not once a frame.
+        per_row = sigma.expand(-1, x.shape[1]).flatten()
+        level = torch.arange(sigma.shape[0], device=x.device).repeat_interleave(x.shape[1])
+        levels, level = (per_row, None) if sigma.shape[1] > 1 else (sigma[:, 0], level)
+        rows = real_rows(lengths, x.shape[1])
+        if rows is not None:
+            if count is None:
+                count = draws * rows.numel() * clean[0].numel()
+            a = a[rows]
+            rows = (torch.arange(draws)[:, None] * (x.shape[0] * x.shape[1]) + rows).flatten()
+            clean, noise, per_row, real = clean[rows], noise[rows], per_row[rows], None
+            mask = None if mask is None else mask[rows]
+            levels, level = (per_row, None) if level is None else (levels, level[rows])
+        noisy = clean + per_row.reshape(-1, *(1,) * (clean.ndim - 1)) * noise
+        denoised = self.denoiser(noisy, levels, a, level)
+        weight = self.denoiser.precondition.weight(per_row)
+        return weighted_error(denoised, clean, weight, mask=mask, real=real, count=count)
 
     @torch.no_grad()
     def sample(
@@ -310,15 +320,20 @@ class DiffSDA(nn.Module):
             raise InputError(f"loss: got noise for {rows} rows, expected a multiple of the {batch} clips")
         if sigma is None:
             sigma = draw_sigma(rows, frames, self.recipe.noise, device=x.device, generator=generator)
-        else:
-            sigma = self._sigma(sigma, x.new_empty(rows, frames, 0))
+        elif torch.as_tensor(sigma).shape != (rows, 1):
+            sigma = self._sigma(sigma, x.new_empty(rows, frames, 0)).contiguous()
         if noise is None:
             source = generator.device if generator is not None else x.device
             noise = torch.randn(rows, *x.shape[1:], generator=generator, device=source, dtype=x.dtype)
         noise = torch.as_tensor(noise).to(x.device, x.dtype)
         if tuple(noise.shape) != (rows, *x.shape[1:]):
             raise InputError(f"noise: got {tuple(noise.shape)}, expected {(rows, *x.shape[1:])}")
-        return sigma.to(x.dtype), noise
+        return sigma.to(x.device, x.dtype), noise
+
+
+def _repeat(x: Tensor, draws: int) -> Tensor:
+    """Repeat a batch draw after draw."""
+    return x if draws == 1 else x.repeat(draws, *(1,) * (x.ndim - 1))
 
 
 def _blank(x: Tensor, lengths: Tensor | None) -> Tensor:

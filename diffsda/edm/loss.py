@@ -11,7 +11,7 @@ from diffsda.recipe import Noise
 def draw_sigma(
     batch: int, frames: int, noise: Noise, *, device: torch.device, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw noise levels (B, V) with ln sigma ~ N(P_mean, P_std^2).
+    """Draw noise levels (B, V), or (B, 1) for one a sequence, with ln sigma ~ N(P_mean, P_std^2).
 
     Source: EDM Table 1. Differs: the authors' code draws one level a frame (``noise.per_frame``), EDM one a
     sample; the paper does not say.
@@ -19,7 +19,7 @@ def draw_sigma(
     shape = (batch, frames) if noise.per_frame else (batch, 1)
     source = generator.device if generator is not None else device
     normal = torch.randn(shape, generator=generator, device=source).to(device)
-    return (noise.P_mean + noise.P_std * normal).exp().expand(batch, frames)
+    return (noise.P_mean + noise.P_std * normal).exp()
 
 
 def weighted_error(
@@ -33,20 +33,20 @@ def weighted_error(
 ) -> Tensor:
     """Return the mean over elements of weight * (denoised - clean)^2.
 
-    Shapes: denoised, clean (B, V, ...); weight (B, V); mask like clean, 1 = missing; real (B, V) marks frames
-    that are not padding; scalar result.
+    Shapes: denoised, clean (N, ...) rows; weight (N,); mask like clean, 1 = missing; real (N,) marks rows that
+    are not padding; scalar result.
     Missing values count as zero error but stay in the mean (the authors' code); padded frames are left out of
     it altogether. ``count`` overrides the number of elements the sum is divided by, so that parts of a batch
     add up to the whole.
     """
-    extra = (1,) * (clean.ndim - 2)
-    error = weight.reshape(*weight.shape, *extra) * (denoised.float() - clean.float()) ** 2
+    extra = (1,) * (clean.ndim - 1)
+    error = weight.reshape(-1, *extra) * (denoised.float() - clean.float()) ** 2
     if mask is not None:
         error = torch.where(mask == 1, torch.zeros_like(error), error)
     if real is None and count is None:
         return error.mean()
     if real is not None:
-        error = torch.where(real.reshape(*real.shape, *extra), error, torch.zeros_like(error))
+        error = torch.where(real.reshape(-1, *extra), error, torch.zeros_like(error))
         if count is None:
-            count = real.sum() * clean[0, 0].numel()
+            count = real.sum() * clean[0].numel()
     return error.sum() / count

@@ -56,3 +56,15 @@ def valid(lengths: Tensor | None, frames: int) -> Tensor | None:
     if lengths is None:
         return None
     return torch.arange(frames, device=lengths.device)[None] < lengths[:, None]
+
+
+def real_rows(lengths: Tensor | None, frames: int) -> Tensor | None:
+    """Return which of the B*V rows are real frames, or None to work on all of them.
+
+    Skipping padding changes no result. How many rows remain is only known on the host, so on a device, where
+    asking would make the host wait and shapes must not change, all rows are worked on.
+    """
+    real = valid(lengths, frames)
+    if real is None or real.device.type != "cpu" or bool(real.all()):
+        return None
+    return real.flatten().nonzero()[:, 0]

@@ -106,7 +106,8 @@ def provenance(source: str | Path | bytes) -> dict[str, str]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"]) as image:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=["PNG"]) as image:
             image.load()
             return dict(image.text)  # type: ignore[attr-defined]
     except (UnidentifiedImageError, OSError) as error:

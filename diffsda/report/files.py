@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 from diffsda.errors import SaveError
 
@@ -19,23 +18,14 @@ def write(path: str | Path, data: bytes) -> Path:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")  # beside it: a rename is one step
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                # mkstemp makes files for the owner only; give the rights an ordinary new file gets.
-                os.fchmod(file.fileno(), 0o666 & ~_umask())
-            Path(name).replace(path)
+            part.write_bytes(data)
+            part.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                Path(name).unlink()
+                part.unlink()
             raise
     except OSError as error:
         raise SaveError(f"{path}: {error.strerror or error}; expected a place that can be written") from error
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

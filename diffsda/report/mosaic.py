@@ -27,7 +27,7 @@ def clips(x: ArrayLike, lengths: ArrayLike | None, name: str) -> list[Array]:
     if x.ndim not in (3, 5) or x.size == 0:
         raise InputError(f"{name}: got shape {x.shape}, expected vectors (N, V, F) or video (N, V, C, H, W)")
     if x.ndim == 5 and x.shape[2] not in (1, 3):
-        raise InputError(f"{name}: got {x.shape[2]} channels, expected 1 or 3; decode latents to pictures first")
+        raise InputError(f"{name}: got {x.shape[2]} channels, expected 1 or 3; decode latents first")
     cut = [clip[:n] for clip, n in zip(x, valid(lengths, x.shape[0], x.shape[1], name), strict=True)]
     for i, clip in enumerate(cut):
         if not np.isfinite(clip).all():
@@ -66,13 +66,14 @@ def film(clip: Array, scale: tuple[float, float], gap: int = 1) -> Pixels:
     """Lay video frames (V, C, H, W) side by side: (H, V * (W + gap) - gap, 3), white between."""
     shade = _unit(clip, scale)
     rgb = np.broadcast_to(shade, (len(shade), 3, *shade.shape[2:])).transpose(0, 2, 3, 1)  # (V, H, W, 3)
-    frames = np.pad(np.round(255 * rgb).astype(np.uint8), ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=WHITE)
+    edge = ((0, 0), (0, 0), (0, gap), (0, 0))
+    frames = np.pad(np.round(255 * rgb).astype(np.uint8), edge, constant_values=WHITE)
     joined = frames.transpose(1, 0, 2, 3).reshape(frames.shape[1], -1, 3)
     return joined[:, : joined.shape[1] - gap]
 
 
 def heat(clip: Array, scale: tuple[float, float], tall: int = 1, wide: int = 1) -> Pixels:
-    """Colour vectors (V, F) by value: (F * tall, V * wide, 3), frames left to right, feature 0 at the bottom."""
+    """Colour vectors (V, F) by value: (F * tall, V * wide, 3), feature 0 at the bottom."""
     import matplotlib
 
     rgb = matplotlib.colormaps[CMAP](_unit(clip, scale).T[::-1], bytes=True)[..., :3]
@@ -85,7 +86,7 @@ def lay(cells: Sequence[Sequence[Pixels | None]], gap: int) -> tuple[Pixels, lis
     Returns the picture and the middle of every row and column in pixels, for labels.
     """
     heights = [max((c.shape[0] for c in row if c is not None), default=1) for row in cells]
-    widths = [max((row[j].shape[1] for row in cells if row[j] is not None), default=1) for j in range(len(cells[0]))]  # type: ignore[union-attr]
+    widths = [max((c.shape[1] for c in column if c is not None), default=1) for column in zip(*cells)]
     tops = np.concatenate([[0], np.cumsum(np.add(heights, gap))])
     lefts = np.concatenate([[0], np.cumsum(np.add(widths, gap))])
     picture = np.full((int(tops[-1]) - gap, int(lefts[-1]) - gap, 3), WHITE, dtype=np.uint8)

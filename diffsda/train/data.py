@@ -1,0 +1,109 @@
+"""Clips as the training step wants them: whitened tensors, with padding and missing values at 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsda.errors import InputError
+from diffsda.firststage.whiten import Whitening
+from diffsda.recipe import Recipe
+
+if TYPE_CHECKING:
+    from diffsda.data.clip import Clips
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some clips and what is known about them.
+
+    Shapes: x (B, V, ...), lengths (B,) or None, mask like x or None.
+    """
+
+    x: Tensor
+    lengths: Tensor | None = None
+    mask: Tensor | None = None
+
+    def rows(self, rows: slice) -> Batch:
+        """Return some of the clips."""
+        return Batch(
+            self.x[rows],
+            None if self.lengths is None else self.lengths[rows],
+            None if self.mask is None else self.mask[rows],
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """Move everything to a device, without waiting for it."""
+        moved = [None if t is None else t.to(device, non_blocking=True) for t in (self.x, self.lengths, self.mask)]
+        return Batch(moved[0], moved[1], moved[2])  # type: ignore[arg-type]
+
+    @property
+    def elements(self) -> int:
+        """Number of values that are not padding."""
+        per_frame = self.x[0, 0].numel()
+        frames = self.x.shape[0] * self.x.shape[1] if self.lengths is None else int(self.lengths.sum())
+        return frames * per_frame
+
+
+def fits(clips: Clips, recipe: Recipe) -> None:
+    """Refuse clips of another kind than the recipe's.
+
+    Raises: InputError naming the clips' shape and what the recipe expects.
+    """
+    want = recipe.clips
+    video = recipe.backbone.kind == "unet"
+    frame = (want.channels, want.size, want.size) if video else (want.channels,)
+    if tuple(clips.x.shape[2:]) != frame:
+        raise InputError(
+            f"clips {clips.name}: got {tuple(clips.x.shape)}, expected (N, V, {', '.join(map(str, frame))}) for "
+            f"recipe {recipe.name}; change clips.channels{' or clips.size' if video else ''} or the data"
+        )
+
+
+def whitening_for(clips: Clips, recipe: Recipe, whiten: bool | None) -> Whitening | None:
+    """Measure the whitening of a training set, where the model wants one.
+
+    Left open (None), vectors and latents are whitened and pixels are taken as they are.
+    """
+    if whiten is None:
+        whiten = recipe.clips.modality != "video" or recipe.clips.latent
+    return Whitening.measure(clips.x, clips.lengths, clips.mask) if whiten else None
+
+
+def whitened(clips: Clips, whitening: Whitening | None) -> Clips:
+    """Return the clips in the model's units, with padding and missing values at 0."""
+    from dataclasses import replace
+
+    x = clips.x if whitening is None else whitening.apply(clips.x)
+    keep = np.ones(x.shape[:2], bool)
+    if clips.lengths is not None:
+        keep = np.arange(x.shape[1])[None] < clips.lengths[:, None]
+    x = x * keep.reshape(keep.shape + (1,) * (x.ndim - 2))
+    if clips.mask is not None:
+        x = np.where(clips.mask == 1, 0, x)
+    return replace(clips, x=x.astype(np.float32))
+
+
+class Source:
+    """Whitened clips in memory, dealt out by index."""
+
+    def __init__(self, clips: Clips, whitening: Whitening | None) -> None:
+        ready = whitened(clips, whitening)
+        self.x = torch.from_numpy(ready.x)
+        self.lengths = None if ready.lengths is None else torch.from_numpy(np.asarray(ready.lengths))
+        self.mask = None if ready.mask is None else torch.from_numpy(np.asarray(ready.mask))
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Return these clips, cut to the longest of them."""
+        rows = torch.from_numpy(indices)
+        lengths = None if self.lengths is None else self.lengths[rows]
+        frames = self.x.shape[1] if lengths is None else int(lengths.max())
+        mask = None if self.mask is None else self.mask[rows, :frames]
+        return Batch(self.x[rows, :frames], lengths, mask)

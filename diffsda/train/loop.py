@@ -1,0 +1,276 @@
+"""The training loop: steps, records, checkpoints, and leaving in good order whatever happens."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from diffsda.atomic import atomic_write
+from diffsda.checkpoint import save
+from diffsda.errors import InputError, TrainingError
+from diffsda.model import DiffSDA
+from diffsda.recipe import Recipe
+from diffsda.train.data import Batch, Source, fits, whitening_for
+from diffsda.train.ema import Average
+from diffsda.train.guard import Guard
+from diffsda.train.interrupt import Interrupt
+from diffsda.train.log import Log, provenance
+from diffsda.train.lr import rate
+from diffsda.train.order import Order, seed_for
+from diffsda.train.parallel import Processes, join, wrap
+from diffsda.train.resume import read_state, write_state
+from diffsda.train.step import TrainStep, draw
+
+if TYPE_CHECKING:
+    from diffsda.data.clip import Clips
+
+KEEP = 3
+"""Model files kept in a run folder: the newest few."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run a training, as opposed to what is trained (the recipe)."""
+
+    resume: bool = False
+    """Go on with the run in the folder."""
+    device: str = "auto"
+    precision: str = "auto"
+    """auto (bf16 on CUDA, float32 elsewhere), float32 or bf16."""
+    compile: bool = False
+    """Compile the denoiser and the frame encoder with torch.compile."""
+    whiten: bool | None = None
+    """Whiten the clips to standard deviation 0.5; left open, all but pixels are."""
+    log_every: int = 20
+    save_every: int = 500
+    until: int | None = None
+    """Stop and save after this step, as if interrupted; the recipe's budget stays what it is."""
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a training ended."""
+
+    model: DiffSDA
+    step: int
+    finished: bool
+    signal: int | None
+    """The signal that stopped it, if one did."""
+
+
+def train(
+    recipe: Recipe,
+    clips: Clips,
+    folder: str | Path,
+    options: Options | None = None,
+    *,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> Result:
+    """Train a model on clips in memory and leave it in a run folder.
+
+    The folder gets recipe.json, provenance.json, log.jsonl, weights-<step>.safetensors (the average where the
+    recipe keeps one) and state.pt. ``progress`` is told step, total and the latest values.
+    Raises: InputError for clips that do not fit, a folder that exists (unless resuming) or a bad option;
+    TrainingError when the loss is not finite (the batch is saved beside the run); SaveError if the disk is
+    full (the last checkpoint stays).
+    """
+    options = options or Options()
+    processes = join(options.device)
+    fits(clips, recipe)
+    run = _Run(recipe, clips, Path(folder), options, processes)
+    try:
+        return run.go(progress or (lambda step, total, values: None))
+    finally:
+        run.close()
+
+
+class _Run:
+    def __init__(
+        self, recipe: Recipe, clips: Clips, folder: Path, options: Options, processes: Processes
+    ) -> None:
+        self.recipe, self.folder, self.options, self.processes = recipe, folder, options, processes
+        self.log: Log | None = None
+        if options.log_every < 1 or options.save_every < 1 or (options.until is not None and options.until < 1):
+            raise InputError("log_every, save_every, until: got a number below 1, expected steps >= 1")
+        state = read_state(folder, recipe) if options.resume else None
+        if state is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: exists already, expected a new folder (or --resume to go on with its run)")
+        whitening = whitening_for(clips, recipe, options.whiten)
+        self.source = Source(clips, whitening)
+        self.order = Order(len(self.source), recipe.optim.batch, recipe.optim.seed)
+        self.total = recipe.optim.steps or recipe.optim.epochs * self.order.steps_per_epoch
+        torch.manual_seed(seed_for(recipe.optim.seed))
+        self.model = DiffSDA(recipe, whitening).to(processes.device)
+        self.model.provenance = {"data": clips.name, "clips": len(clips), "seed": recipe.optim.seed}
+        if options.compile:
+            self.model.denoiser.compile()
+            self.model.encoder.frame.compile()
+        o = recipe.optim
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay, fused=True
+        )
+        self.average = Average(self.model, o.ema) if o.ema else None
+        self.step = self._restore(state) if state is not None else 0
+        self.train_step = TrainStep(
+            wrap(self.model, processes), self.optimizer, recipe, processes, bf16=_bf16(options, processes)
+        )
+        self.guard = Guard(processes.device)
+        self.saved: int | None = None
+        if processes.first:
+            self._open(new=state is None)
+        processes.wait()
+
+    def go(self, progress: Callable[[int, int, dict[str, float]], None]) -> Result:
+        """Run until the budget, the stop step or a signal."""
+        end = min(self.total, self.options.until or self.total)
+        clock, since = time.perf_counter(), self.step
+        self.model.train()
+        with Interrupt() as interrupt:
+            stop = False
+            while self.step < end and not stop:
+                batch = self.source.batch(self.order.indices(self.step))
+                lr = rate(
+                    self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch
+                )
+                loss, norm = self.train_step(batch, self.step, lr)
+                self.guard.note(self.step, loss, norm)
+                if self.average is not None:
+                    self.average.update(self.model)
+                self.step += 1
+                if self.step % self.guard.every == 0:
+                    self._check()
+                    stop = self.processes.any(interrupt.signal is not None)
+                if self.step % self.options.log_every == 0 or self.step == end:
+                    mean = float(self.processes.mean(loss))
+                    seconds = time.perf_counter() - clock
+                    clips = (self.step - since) * self.recipe.optim.batch / max(seconds, 1e-9)
+                    clock, since = time.perf_counter(), self.step
+                    values = {"loss": mean, "grad_norm": float(norm), "lr": lr, "clips_per_s": clips}
+                    if self.log is not None:
+                        self._check()
+                        self.log.write(self.step, **values)
+                    progress(self.step, self.total, values)
+                if self.step % self.options.save_every == 0:
+                    self.save()
+            self.save()
+        self.model.eval()
+        return Result(self._result(), self.step, self.step >= self.total, interrupt.signal)
+
+    def save(self) -> None:
+        """Write the state of the run and the model, each completely or not at all."""
+        if self.saved == self.step:
+            return
+        self._check()
+        if self.processes.first:
+            self.model.provenance["step"] = self.step
+            self.model.provenance["samples_seen"] = self.step * self.recipe.optim.batch
+            write_state(self.folder, self._state())
+            weights = None if self.average is None else self.average.state_dict(self.model)
+            save(self.model, self.folder / f"weights-{self.step:08d}.safetensors", weights=weights)
+            for old in sorted(self.folder.glob("weights-*.safetensors"))[:-KEEP]:
+                old.unlink()
+        self.saved = self.step
+        self.processes.wait()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self.log is not None:
+            self.log.close()
+
+    def _result(self) -> DiffSDA:
+        if self.average is None:
+            return self.model
+        model = DiffSDA(self.recipe, self.model.whitening).to(self.processes.device)
+        model.load_state_dict(self.average.state_dict(self.model))
+        model.provenance = dict(self.model.provenance)
+        return model.eval()
+
+    def _open(self, *, new: bool) -> None:
+        if new:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{self.folder}: cannot be made ({error.strerror}), expected a folder") from None
+            _write_json(self.folder / "recipe.json", {**self.recipe.to_dict(), "digest": self.recipe.digest})
+            _write_json(self.folder / "provenance.json", provenance())
+        self.log = Log(self.folder, after=self.step, tensorboard=self.options.tensorboard)
+
+    def _state(self) -> dict[str, Any]:
+        average = self.average
+        return {
+            "step": self.step,
+            "digest": self.recipe.digest,
+            "recipe": self.recipe.to_dict(),
+            "clips": len(self.source),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if average is None else average.weights,
+            "average_updates": 0 if average is None else average.updates,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> int:
+        if state["clips"] != len(self.source):
+            raise InputError(
+                f"{self.folder}: the run was begun on {state['clips']} clips, got {len(self.source)}; "
+                "resume with the same data"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.weights = {k: v.to(self.processes.device) for k, v in state["average"].items()}
+            self.average.updates = state["average_updates"]
+        return int(state["step"])
+
+    def _check(self) -> None:
+        """Stop if a loss was not finite, and save the batch that did it."""
+        step = self.guard.bad_step()
+        if not self.processes.any(step is not None):
+            return
+        where = "elsewhere"
+        if step is not None:
+            indices = self.order.indices(step)
+            batch = self.source.batch(indices)
+            path = self.folder / f"offending-{step:08d}.npz"
+            if self.processes.first:
+                self._save_batch(path, batch, indices, step)
+            where = str(path)
+        raise TrainingError(
+            f"the loss or its gradient was not finite at step {step}; the batch is in {where}, the last good "
+            "checkpoint stays: look at the batch, lower optim.lr, or resume from it"
+        )
+
+    def _save_batch(self, path: Path, batch: Batch, indices: np.ndarray, step: int) -> None:
+        draws = draw(self.recipe, batch.x.shape, step, self.processes.device)
+        arrays = {
+            "x": batch.x.numpy(),
+            "indices": indices,
+            "sigma": draws.sigma.cpu().numpy(),
+            "noise": draws.noise.cpu().numpy(),
+        }
+        if batch.lengths is not None:
+            arrays["lengths"] = batch.lengths.numpy()
+        if batch.mask is not None:
+            arrays["mask"] = batch.mask.numpy()
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        atomic_write(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def _bf16(options: Options, processes: Processes) -> bool:
+    if options.precision not in ("auto", "float32", "bf16"):
+        raise InputError(f"precision: got {options.precision!r}, expected auto, float32 or bf16")
+    return options.precision == "bf16" or (options.precision == "auto" and processes.device.type == "cuda")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    text = json.dumps(value, indent=1) + "\n"
+    atomic_write(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,87 @@
+"""One process or many: what ``torchrun`` sets up, and how the processes speak to each other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from diffsda.errors import InputError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of them."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a tensor over the processes."""
+        if self.world == 1:
+            return value
+        value = value.clone()
+        dist.all_reduce(value)
+        return value / self.world
+
+    def any(self, flag: bool) -> bool:
+        """Return whether any process raised its flag."""
+        if self.world == 1:
+            return flag
+        value = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return bool(value)
+
+    def wait(self) -> None:
+        """Let all processes reach this point."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def join(device: str = "auto") -> Processes:
+    """Join the processes ``torchrun`` started, or be the only one.
+
+    ``device``: auto (CUDA where there is one), cpu, cuda, or cuda:N.
+    Raises: InputError for a device this machine does not have.
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device: got {device!r}, expected auto, cpu, cuda or cuda:N") from None
+    if place.type not in ("cpu", "cuda"):
+        raise InputError(f"device: got {device!r}, expected auto, cpu, cuda or cuda:N")
+    if place.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"device: got {device!r}, but no CUDA device is usable here; use cpu or auto")
+        place = torch.device("cuda", local if place.index is None else place.index)
+        torch.cuda.set_device(place)
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    return Processes(rank, world, place)
+
+
+def leave() -> None:
+    """Leave the process group, if any."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def wrap(model: nn.Module, processes: Processes) -> nn.Module:
+    """Wrap a model so that its gradients are averaged over the processes; a lone process needs nothing."""
+    if processes.world == 1:
+        return model
+    ids = [processes.device.index] if processes.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)

@@ -1,0 +1,123 @@
+"""One optimiser step: draw noise, forward, backward, clip, update."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from diffsda.edm.loss import draw_sigma
+from diffsda.errors import InputError
+from diffsda.recipe import Recipe
+from diffsda.train.data import Batch
+from diffsda.train.order import seed_for
+from diffsda.train.parallel import Processes
+
+NOISE_STREAM, DROPOUT_STREAM = 0, 1
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The noise of a whole step, over all processes and parts, draw after draw.
+
+    Shapes: sigma (K, B, V or 1), noise (K, B, V, ...).
+    """
+
+    sigma: Tensor
+    noise: Tensor
+
+    def rows(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return sigma (K*b, V or 1) and noise (K*b, V, ...) of some of the clips."""
+        return self.sigma[:, rows].flatten(0, 1), self.noise[:, rows].flatten(0, 1)
+
+
+def draw(recipe: Recipe, shape: torch.Size, step: int, device: torch.device) -> Draws:
+    """Draw a step's noise from the run's seed and the step alone.
+
+    Every process draws the noise of the whole batch and uses its own rows: what a clip gets does not depend
+    on how many processes or parts share the work.
+    Shapes: shape is that of the whole batch (B, V, ...).
+    """
+    generator = torch.Generator(device).manual_seed(seed_for(recipe.optim.seed, step, NOISE_STREAM))
+    draws, batch, frames = recipe.optim.draws, shape[0], shape[1]
+    sigma = draw_sigma(draws * batch, frames, recipe.noise, device=device, generator=generator)
+    noise = torch.randn((draws, *shape), generator=generator, device=device)
+    return Draws(sigma.unflatten(0, (draws, batch)), noise)
+
+
+def parts(recipe: Recipe, processes: Processes) -> list[slice]:
+    """Return the rows of the batch this process works through, one slice a part.
+
+    Raises: InputError if the batch does not divide over processes and parts.
+    """
+    batch, accumulate, world = recipe.optim.batch, recipe.optim.accumulate, processes.world
+    if batch % (world * accumulate):
+        raise InputError(
+            f"optim.batch: got {batch} clips for {world} processes and {accumulate} parts, expected a multiple "
+            f"of {world * accumulate}"
+        )
+    share, size = batch // world, batch // (world * accumulate)
+    start = processes.rank * share
+    return [slice(start + i * size, start + (i + 1) * size) for i in range(accumulate)]
+
+
+class TrainStep:
+    """Do one optimiser step on a batch that is given whole, whatever part of it is this process's.
+
+    Precision: ``bf16`` runs the network under autocast; weights, noise tables and loss stay float32.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        processes: Processes,
+        *,
+        bf16: bool = False,
+    ) -> None:
+        self.model, self.optimizer, self.recipe, self.processes = model, optimizer, recipe, processes
+        self.parts = parts(recipe, processes)
+        self.bf16 = bf16
+        self.parameters = list(model.parameters())
+
+    def __call__(self, batch: Batch, step: int, rate: float) -> tuple[Tensor, Tensor]:
+        """Update the weights; return the loss over this process's clips and the gradient norm, on the device.
+
+        Shapes: batch.x is the whole batch (B, V, ...), B = ``recipe.optim.batch``. The returned loss is scaled
+        so that its mean over processes is the loss of the whole batch.
+        """
+        device, world = self.processes.device, self.processes.world
+        draws = draw(self.recipe, batch.x.shape, step, device)
+        # Dropout must differ between processes and repeat on resume.
+        torch.manual_seed(seed_for(self.recipe.optim.seed, step, DROPOUT_STREAM + self.processes.rank))
+        count = self.recipe.optim.draws * batch.elements / world
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=device)
+        for i, rows in enumerate(self.parts):
+            sigma, noise = draws.rows(rows)
+            part = batch.rows(rows).to(device)
+            with self._reduce_if(i == len(self.parts) - 1), self._autocast():
+                loss = self.model(part.x, sigma, noise, part.mask, part.lengths, count=count)
+                loss.backward()
+            total += loss.detach()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip)
+        self.optimizer.step()
+        return total, norm
+
+    @contextlib.contextmanager
+    def _reduce_if(self, last: bool) -> Iterator[None]:
+        """Exchange gradients once a step, with the last part."""
+        if last or not isinstance(self.model, nn.parallel.DistributedDataParallel):
+            yield
+        else:
+            with self.model.no_sync():
+                yield
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.bf16)
