@@ -25,7 +25,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 MARKERS = ("o", "^", "s", "D", "v")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)))
 MOST_LABELS = len(COLOURS) * len(MARKERS)
-_STYLE = {
+_STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
     "axes.titlesize": 11,
@@ -49,7 +49,7 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(_STYLE)
 
 
-def blank(width: float, height: float, layout: str | None = "constrained") -> Figure:
+def blank(width: float, height: float, layout: Any = "constrained") -> Figure:
     """Return an empty figure of that size in inches; it belongs to no global registry."""
     from matplotlib.figure import Figure
 

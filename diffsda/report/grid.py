@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from diffsda.errors import InputError
 from diffsda.report import mosaic
 from diffsda.report.canvas import DPI, style
-from diffsda.report.picture import key, letters, show
+from diffsda.report.picture import key, letters, magnified, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def swap_grid(
     columns = mosaic.clips(dynamic_donors, dynamic_lengths, "grid, dynamic donors")
     swaps = np.asarray(swaps)
     count = (len(rows), len(columns))
-    if swaps.shape[:2] != count or rows[0].shape[1:] != columns[0].shape[1:] != swaps.shape[3:]:
+    if swaps.shape[:2] != count or len({rows[0].shape[1:], columns[0].shape[1:], swaps.shape[3:]}) > 1:
         raise InputError(
             f"grid: got swaps {swaps.shape}, expected (I, J, frames, ...) with I = {count[0]} static and "
             f"J = {count[1]} dynamic donors, and frames of one shape, here {columns[0].shape[1:]}"
@@ -60,7 +60,8 @@ def swap_grid(
     names = _titles(titles, count)
     scale = mosaic.limits([*rows, *columns, *made], limits)
     body = [made[i * count[1] : (i + 1) * count[1]] for i in range(count[0])]
-    cells = [[None, *columns], *([row, *body[i]] for i, row in enumerate(rows))]
+    cells: list[list[mosaic.Array | None]] = [[None, *columns]]
+    cells += [[row, *line] for row, line in zip(rows, body, strict=True)]
     with style():
         return _draw(cells, names, scale, most, unit)
 
@@ -74,18 +75,22 @@ def _draw(
 ) -> Figure:
     every = [clip for row in cells for clip in row if clip is not None]
     longest, video = max(len(clip) for clip in every), every[0].ndim == 4
+    frame = every[0].shape[1:]
     if video:
-        painted = [
-            [None if c is None else mosaic.film(c[mosaic.chosen(len(c), most)], scale) for c in row]
-            for row in cells
-        ]
-        gap = max(3, every[0].shape[2] // 6)
+        gap = max(3, frame[1] // 6)
+
+        def paint(clip: mosaic.Array) -> mosaic.Pixels:
+            return mosaic.film(clip[mosaic.chosen(len(clip), most)], scale)
+
     else:
         # Few features over many frames, or the reverse, would make slivers: stretch towards 3 : 2.
-        features = every[0].shape[1]
-        tall, wide = max(1, round(longest / features / 1.5)), max(1, round(features / longest / 1.5))
-        painted = [[None if c is None else mosaic.heat(c, scale, tall, wide) for c in row] for row in cells]
-        gap = max(2, round(max(features * tall, longest * wide) / 12))
+        tall, wide = max(1, round(longest / frame[0] / 1.5)), max(1, round(frame[0] / longest * 1.5))
+        gap = max(2, round(max(frame[0] * tall, longest * wide) / 12))
+
+        def paint(clip: mosaic.Array) -> mosaic.Pixels:
+            return mosaic.heat(clip, scale, tall, wide)
+
+    painted = [[None if clip is None else paint(clip) for clip in row] for row in cells]
     picture, middles, centres = mosaic.lay(painted, gap)
     figure, axes = show(picture)
     _label(axes, names, middles, centres, picture)
@@ -106,10 +111,9 @@ def _label(
     size = letters(picture)
     axes.set_yticks(middles[1:], names[0], parse_math=False)
     axes.xaxis.tick_top()
-    dots = axes.figure.get_size_inches()[0] * DPI / picture.shape[1]
-    room = np.diff(centres).min() * dots
+    room = float(np.diff(centres).min()) * magnified(picture)  # dots a column may take
     needed = max(len(name) for name in names[1]) * 0.62 * size * DPI / 72
-    slant = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if needed > room else {}
+    slant: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if needed > room else {}
     axes.set_xticks(centres[1:], names[1], parse_math=False, **slant)
     axes.text(centres[0], middles[0], "dynamics \u2192\nstatic \u2193", ha="center", va="center", size=size)
 
@@ -127,6 +131,6 @@ def _titles(titles: Titles | None, count: tuple[int, int]) -> Titles:
         return [f"static {i + 1}" for i in range(count[0])], [f"dynamic {j + 1}" for j in range(count[1])]
     if len(titles) != 2 or (len(titles[0]), len(titles[1])) != count:
         raise InputError(
-            f"grid: got titles {titles}, expected {count[0]} static and {count[1]} dynamic names"
+            f"grid: got titles {titles}, expected {count[0]} names of static donors and {count[1]} of dynamic"
         )
     return titles

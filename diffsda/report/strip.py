@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -98,31 +98,34 @@ def _vectors(
         if lines:
             _lines(axes, row, step, scale, unit, names)
         else:
-            ends = (-0.5 * step, (len(row) - 0.5) * step, -0.5, row.shape[1] - 0.5)
-            axes.imshow(
-                row.T, cmap=CMAP, vmin=scale[0], vmax=scale[1], aspect="auto", origin="lower", extent=ends,
-                interpolation="nearest",
-            )  # fmt: skip
-            axes.set_ylabel("feature")
-            axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+            _heat(axes, row, step, scale)
         axes.set_title(title, loc="left", parse_math=False)
-    longest = max(len(row) for row in rows)
+    longest, features = max(len(row) for row in rows), rows[0].shape[1]
     panels[-1].set_xlim(-0.5 * step, (longest - 0.5) * step)
     panels[-1].set_xlabel("frame" if rate is None else "time (s)")
     if rate is None:
         panels[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
-    features = rows[0].shape[1]
-    if not lines:
-        colours = ScalarMappable(Normalize(*scale), CMAP)
-        figure.colorbar(colours, ax=list(panels), label=unit, pad=0.02, fraction=0.05)
-    elif features > len(COLOURS):
-        colours = ScalarMappable(Normalize(0, features - 1), CMAP)
-        figure.colorbar(colours, ax=list(panels), label="feature", pad=0.02, fraction=0.05)
-    elif features > 1:
-        figure.legend(
-            *panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=min(features, 4)
-        )
+    if lines and 1 < features <= len(COLOURS):
+        handles = panels[0].get_legend_handles_labels()
+        legend = figure.legend(*handles, loc="outside upper right", ncols=min(features, 4))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    elif features > 1 or not lines:
+        ends, name = (Normalize(0, features - 1), "feature") if lines else (Normalize(*scale), unit)
+        bar = figure.colorbar(ScalarMappable(ends, CMAP), ax=list(panels), pad=0.02, fraction=0.05)
+        bar.set_label(name, parse_math=False)
     return figure
+
+
+def _heat(axes: Axes, row: mosaic.Array, step: float, scale: tuple[float, float]) -> None:
+    """Draw values by colour, the middle of a frame at its time."""
+    from matplotlib.ticker import MaxNLocator
+
+    ends = (-0.5 * step, (len(row) - 0.5) * step, -0.5, row.shape[1] - 0.5)
+    look: dict[str, Any] = {"cmap": CMAP, "vmin": scale[0], "vmax": scale[1], "interpolation": "nearest"}
+    axes.imshow(row.T, aspect="auto", origin="lower", extent=ends, **look)
+    axes.set_ylabel("feature")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
 
 
 def _lines(

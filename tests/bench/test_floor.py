@@ -53,7 +53,7 @@ SMALL_VIDEO = Recipe(
 
 
 def modulated_channels(recipe):
-    """Channels of every modulated site, by hand: the U-Net's blocks down, in the middle and up, or MLP layers."""
+    """Channels of every modulated site, by hand: U-Net blocks down, in the middle and up, or MLP layers."""
     net = recipe.backbone
     if net.kind == "mlp":
         return [4 * net.width] * 4
@@ -62,7 +62,7 @@ def modulated_channels(recipe):
 
 
 def conditioning_flops(recipe):
-    """Floating-point operations a frame of all that conditions: noise embedding, fc_a, two projections a site."""
+    """Operations a frame of all that conditions: noise embedding, fc_a, two projections a site."""
     fourier = recipe.backbone.width if recipe.backbone.kind == "unet" else 64
     tdim = 4 * fourier
     factors = recipe.encoder.static + recipe.encoder.dynamic
