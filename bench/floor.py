@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from diffsda.bench.published.operations import WHATS, Operation, What, flops, operations
 
+from diffsda.bench.published.operations import WHATS, Operation, What, flops, operations
 from diffsda.recipe import Recipe
 
 __all__ = ["Operation", "floor", "flops", "operations", "seconds"]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from diffsda.data.atomic import atomic_write
-from diffsda.data.check import Array
-from diffsda.data.clip import Clips
-from diffsda.data.numpy_files import read_npy, read_npz
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_safetensors
 
+from diffsda.atomic import atomic_write
+from diffsda.data.check import Array
+from diffsda.data.clip import Clips
+from diffsda.data.numpy_files import read_npy, read_npz
 from diffsda.errors import InputError
 
 SUFFIXES = (".npz", ".npy", ".safetensors")
@@ -53,13 +53,9 @@ def read(path: str | os.PathLike[str]) -> Clips:
     except Exception as error:
         # A broken file can fail in any way zipfile, zlib, numpy and safetensors know; all mean the same.
         cause = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path}: cannot be read as {suffix} ({cause}); truncated or not such a file?"
-        ) from error
+        raise InputError(f"{path}: cannot be read as {suffix} ({cause}); truncated or not such a file?") from error
     if "x" not in arrays:
-        raise InputError(
-            f"{path}: no array 'x', expected one with the clips; found {', '.join(arrays) or 'none'}"
-        )
+        raise InputError(f"{path}: no array 'x', expected one with the clips; found {', '.join(arrays) or 'none'}")
     try:
         return _clips(arrays, path)
     except InputError as error:
@@ -78,9 +74,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Any], overwrite: bo
     if not arrays:
         raise InputError(f"{path}: got no arrays, expected at least one to write")
     if suffix == ".npy" and len(arrays) != 1:
-        raise InputError(
-            f"{path}: got {len(arrays)} arrays ({', '.join(arrays)}), a .npy file takes one; choose .npz"
-        )
+        raise InputError(f"{path}: got {len(arrays)} arrays ({', '.join(arrays)}), a .npy file takes one; choose .npz")
     plain = {name: _plain(path, name, value) for name, value in arrays.items()}
     if path.exists() and not overwrite:
         raise InputError(f"{path}: already exists; pass --overwrite to replace it, or choose another name")
@@ -98,9 +92,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Any], overwrite: bo
 
 def _suffix(path: Path) -> str:
     if path.suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: got suffix {path.suffix or 'none'!r}, expected one of {', '.join(SUFFIXES)}"
-        )
+        raise InputError(f"{path}: got suffix {path.suffix or 'none'!r}, expected one of {', '.join(SUFFIXES)}")
     return path.suffix
 
 
@@ -113,17 +105,13 @@ def _clips(arrays: dict[str, Array], path: Path) -> Clips:
         and value.dtype.kind in "iub"
         and value.shape in (x.shape[:1], x.shape[:2])
     }
-    return Clips(
-        x, arrays.get("lengths"), arrays.get("mask"), labels, name=path.stem, source=f"file {path.name}"
-    )
+    return Clips(x, arrays.get("lengths"), arrays.get("mask"), labels, name=path.stem, source=f"file {path.name}")
 
 
 def _plain(path: Path, name: str, value: Any) -> Array:
     array = np.asarray(value)
     if array.dtype.name not in _NUMBERS:
-        raise InputError(
-            f"{path}: array {name!r} holds {array.dtype}, expected whole numbers or floats to write"
-        )
+        raise InputError(f"{path}: array {name!r} holds {array.dtype}, expected whole numbers or floats to write")
     # safetensors (0.8) reads past the end of an array with negative strides: hand it rows in order.
     return np.asarray(array, order="C")
 

@@ -53,8 +53,7 @@ def _as_array(value: Any, name: str) -> Array:
 def _check_kind(x: Array) -> None:
     if x.dtype.kind in "iub":
         raise InputError(
-            f"x: got {x.dtype} values, expected floats; convert with x.astype('float32') "
-            "(video bytes: x / 127.5 - 1)"
+            f"x: got {x.dtype} values, expected floats; convert with x.astype('float32') (video bytes: x / 127.5 - 1)"
         )
     if x.dtype.kind != "f" or x.dtype.itemsize > 8:
         raise InputError(f"x: got {x.dtype} values, expected float16, float32 or float64; convert them first")
@@ -101,9 +100,7 @@ def _check_mask(mask: Array, shape: tuple[int, ...]) -> Array:
     wrong = (mask != 0) & (mask != 1)
     if wrong.any():
         index = _first(wrong)
-        raise InputError(
-            f"mask[{_commas(index)}]: got {mask[index]}, expected only 1 (missing) and 0 (known)"
-        )
+        raise InputError(f"mask[{_commas(index)}]: got {mask[index]}, expected only 1 (missing) and 0 (known)")
     return mask.astype(np.float32)
 
 
@@ -118,11 +115,7 @@ def _check_values(x: Array, unused: Array | None, masked: bool) -> Array:
     value, where = kept[index], f"x[{_commas(index)}]"
     if np.isnan(value):
         # The array comes from a caller or from a file, so the hint names what both have.
-        hint = (
-            "mark it 1 in the mask"
-            if masked
-            else "mark missing values with 1 in an array 'mask' shaped like x"
-        )
+        hint = "mark it 1 in the mask" if masked else "mark missing values with 1 in an array 'mask' shaped like x"
         raise InputError(f"{where}: got NaN, expected a finite number; {hint}")
     if np.isinf(value):
         raise InputError(f"{where}: got {value}, expected a finite number; clip or leave out such values")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from diffsda.data.check import Array, check
 
+from diffsda.data.check import Array, check
 from diffsda.errors import InputError
 
 __all__ = ["Clips", "check"]
@@ -40,9 +40,7 @@ class Clips:
         labels = {name: _check_label(name, label, x, lengths) for name, label in self.labels.items()}
         for name, words in self.label_names.items():
             if name not in labels:
-                raise InputError(
-                    f"label_names: got names for {name!r}, expected only labels: {_list(labels)}"
-                )
+                raise InputError(f"label_names: got names for {name!r}, expected only labels: {_list(labels)}")
             if labels[name].max() >= len(words):
                 raise InputError(
                     f"label {name!r}: got value {labels[name].max()}, expected at most {len(words) - 1}: "
@@ -76,9 +74,7 @@ class Clips:
         try:
             chosen = np.atleast_1d(np.arange(len(self))[rows])
         except IndexError as error:
-            raise InputError(
-                f"rows: {error}; expected rows 0 to {len(self) - 1} or {len(self)} booleans"
-            ) from None
+            raise InputError(f"rows: {error}; expected rows 0 to {len(self) - 1} or {len(self)} booleans") from None
         if chosen.ndim != 1 or not chosen.size:
             raise InputError(f"rows: got shape {chosen.shape}, expected a list of at least one row")
         return replace(

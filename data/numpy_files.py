@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from diffsda.data.check import Array
 
+from diffsda.data.check import Array
 from diffsda.errors import InputError
 
 MOST_RATIO = 200

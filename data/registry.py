@@ -13,7 +13,6 @@ from diffsda.data.embedded import japanese_vowels
 from diffsda.data.synthetic.series import series
 from diffsda.data.synthetic.shapes import moving_shapes
 from diffsda.data.synthetic.tones import tones
-
 from diffsda.errors import InputError
 
 SPLITS = ("train", "test")

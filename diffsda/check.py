@@ -34,9 +34,7 @@ def clips(x: Any, recipe: Recipe, *, device: torch.device, dtype: torch.dtype, n
             f"{name}: got {x.shape[1]} frame(s) {given}, expected at least 2: one frame has nothing that changes"
         )
     if x.shape[2] != want.channels:
-        raise InputError(
-            f"{name}: got {x.shape[2]} {'channels' if video else 'features'} {given}, expected {expected}"
-        )
+        raise InputError(f"{name}: got {x.shape[2]} {'channels' if video else 'features'} {given}, expected {expected}")
     if video and tuple(x.shape[3:]) != (want.size, want.size):
         raise InputError(f"{name}: got frames of {x.shape[3]}x{x.shape[4]}, expected {want.size}x{want.size}")
     if x.device.type == "cpu" and not bool(torch.isfinite(x).all()):

@@ -107,9 +107,7 @@ def compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]
     """
     differences = [f"missing {k} {wanted[k]}" for k in wanted if k not in given]
     differences += [f"unknown {k} {given[k]}" for k in given if k not in wanted]
-    differences += [
-        f"{k} is {given[k]}, expected {wanted[k]}" for k in wanted if k in given and given[k] != wanted[k]
-    ]
+    differences += [f"{k} is {given[k]}, expected {wanted[k]}" for k in wanted if k in given and given[k] != wanted[k]]
     if differences:
         more = f" (and {len(differences) - 5} more)" if len(differences) > 5 else ""
         raise CheckpointError(f"{where}: tensors do not fit the model: {'; '.join(differences[:5])}{more}")

@@ -85,9 +85,10 @@ class DiffSDA(nn.Module):
     ) -> Tensor:
         """Return the training loss, a scalar: mean of lambda(sigma) (D(x + sigma noise; sigma, f) - x)^2.
 
-        Shapes: sigma (B, V), or (B, 1) for one level a clip, and unit noise like x. A leading K*B draws K noises a clip, draw-major (clip b's
-        draw k is row k*B + b); x is encoded once for all of them. Left out, both are drawn: sigma first, then
-        the noise, ``recipe.optim.draws`` a clip. mask is like x, 1 = missing; lengths (B,) as in ``encode``.
+        Shapes: sigma (B, V), or (B, 1) for one level a clip, and unit noise like x. A leading K*B draws K
+        noises a clip, draw-major (clip b's draw k is row k*B + b); x is encoded once for all of them. Left out,
+        both are drawn: sigma first, then the noise, ``recipe.optim.draws`` a clip. mask is like x, 1 = missing;
+        lengths (B,) as in ``encode``.
         ``count`` replaces the number of elements the error is averaged over.
         Source: DiffSDA Eq. 7, EDM Eq. 8. Differs: the authors encode K identical copies of a series.
         Raises: InputError for shapes that do not belong together.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from diffsda.bench.published.vector import VectorBackbone, VectorEncoder
-from diffsda.bench.published.video import VideoBackbone, VideoEncoder
 from torch import Tensor, nn
 
+from diffsda.bench.published.vector import VectorBackbone, VectorEncoder
+from diffsda.bench.published.video import VideoBackbone, VideoEncoder
 from diffsda.errors import InputError
 from diffsda.recipe import Recipe
 
@@ -44,9 +44,7 @@ class Published(nn.Module):
         sigmas = torch.as_tensor([sigma for _ in range(rows)], device=x.device).to(torch.float32)
         return self._precondition(x, sigmas, a)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, noise: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, noise: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return the training loss of clean clips x, a tensor without axes.
 
         The batch is repeated ``optim.draws`` times before the encoder sees it, so every copy is encoded.

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Literal
 
 import torch
-from diffsda.bench.published.blocks import Attention
-from diffsda.bench.published.model import build
 from torch import Tensor, nn
 
+from diffsda.bench.published.blocks import Attention
+from diffsda.bench.published.model import build
 from diffsda.errors import InputError
 from diffsda.recipe import Recipe
 

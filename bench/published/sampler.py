@@ -10,9 +10,9 @@ import math
 from itertools import pairwise
 
 import torch
-from diffsda.bench.published.model import Published
 from torch import Tensor
 
+from diffsda.bench.published.model import Published
 from diffsda.recipe import Sampling
 
 S_CHURN, S_MIN, S_MAX, S_NOISE = 0.0, 0.0, math.inf, 1.0
@@ -64,9 +64,7 @@ def reverse(model: Published, x: Tensor, a: Tensor, steps: int | None = None) ->
     return x / model.recipe.sampling.sigma_max
 
 
-def _heun(
-    model: Published, x: Tensor, sigma: Tensor, sigma_next: Tensor, a: Tensor, *, correct: bool
-) -> Tensor:
+def _heun(model: Published, x: Tensor, sigma: Tensor, sigma_next: Tensor, a: Tensor, *, correct: bool) -> Tensor:
     """Step x (float32) from sigma to sigma_next: Euler, then a second evaluation when ``correct``."""
     denoised = model.denoise(x, sigma, a).reshape(x.shape).to(torch.float64)
     slope = (x - denoised) / sigma

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from diffsda.bench.published.model import Published
 from torch import Tensor
 
+from diffsda.bench.published.model import Published
 from diffsda.errors import TrainingError
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from diffsda.bench.published.blocks import TimeEmbedding
 from diffsda.bench.published.sequence import encode_sequence, start_recurrent
-from torch import Tensor, nn
 
 FOURIER = 64
 """Width of the Fourier features, whatever the width of the net; the embeddings are four times that."""
@@ -106,8 +107,7 @@ class VectorEncoder(nn.Module):
         super().__init__()
         fans = [features] + [width + features] * (LAYERS - 1)
         self.layers = nn.ModuleList(
-            PlainLayer(fan, width, norm=True, act=i < LAYERS - 1, dropout=dropout)
-            for i, fan in enumerate(fans)
+            PlainLayer(fan, width, norm=True, act=i < LAYERS - 1, dropout=dropout) for i, fan in enumerate(fans)
         )
         self.z_lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
         self.fc_s = nn.Linear(2 * hidden, static)

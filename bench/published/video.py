@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor, nn
+
 from diffsda.bench.published.blocks import (
     GROUPS,
     DownSample,
@@ -15,7 +17,6 @@ from diffsda.bench.published.blocks import (
     xavier,
 )
 from diffsda.bench.published.sequence import encode_sequence, start_recurrent
-from torch import Tensor, nn
 
 Block = Callable[[int, int, bool], nn.Module]
 
@@ -58,9 +59,7 @@ class UNet(nn.Module):
                 now = width * multiplier
             if level:
                 self.upblocks.append(UpSample(now))
-        self.tail = nn.Sequential(
-            nn.GroupNorm(GROUPS, now), nn.SiLU(), nn.Conv2d(now, channels[1], 3, padding=1)
-        )
+        self.tail = nn.Sequential(nn.GroupNorm(GROUPS, now), nn.SiLU(), nn.Conv2d(now, channels[1], 3, padding=1))
         xavier(self.head)
         xavier(self.tail, gain=1e-5)
 

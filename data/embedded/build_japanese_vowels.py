@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from diffsda.data.atomic import atomic_write
-from diffsda.data.check import Array
 
+from diffsda.atomic import atomic_write
+from diffsda.data.check import Array
 from diffsda.errors import InputError
 
 
@@ -48,9 +48,7 @@ def build(train: Path, test: Path, out: Path) -> None:
     lengths = np.array([len(u) for u in utterances], np.uint8)
     speaker = np.array([s for _, part in parts for s in part], np.uint8)
     split = np.repeat(np.arange(2, dtype=np.uint8), [len(part) for part, _ in parts])
-    atomic_write(
-        out, lambda file: np.savez_compressed(file, x=x, lengths=lengths, speaker=speaker, split=split)
-    )
+    atomic_write(out, lambda file: np.savez_compressed(file, x=x, lengths=lengths, speaker=speaker, split=split))
 
 
 if __name__ == "__main__":

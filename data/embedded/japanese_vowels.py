@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from diffsda.data.clip import Clips
 
+from diffsda.data.clip import Clips
 from diffsda.errors import InputError
 
 FRAMES = 29

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from diffsda.data.check import Array
 from diffsda.data.clip import Clips
-
 from diffsda.errors import InputError
 
 
@@ -41,7 +41,5 @@ def pair_factors(a: Clips, b: Clips, name: str) -> tuple[Array, Array]:
         if clips.name != name or not {"static", "dynamic"} <= set(clips.factors):
             raise InputError(f"swap target: got clips of {clips.name!r}, expected two sets made by {name}")
     if len(a) != len(b) or a.x.shape[2:] != b.x.shape[2:]:
-        raise InputError(
-            f"swap target: got clips {a.x.shape} and {b.x.shape}, expected as many, of one frame size"
-        )
+        raise InputError(f"swap target: got clips {a.x.shape} and {b.x.shape}, expected as many, of one frame size")
     return a.factors["static"], b.factors["dynamic"]

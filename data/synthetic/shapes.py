@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+
 from diffsda.data.check import Array
 from diffsda.data.clip import Clips
 from diffsda.data.synthetic.items import check_whole, generators, pair_factors
-
 from diffsda.errors import InputError
 
 SHAPES = ("circle", "square", "triangle", "diamond")
@@ -22,9 +22,7 @@ SIZES = {"small": 0.125, "medium": 0.17, "large": 0.22}
 """Radius as a share of the frame's side."""
 PATHS = ("line", "circle", "eight")
 DIRECTIONS = ("right", "down", "left", "up")
-CELLS = tuple(
-    f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "centre", "right")
-)
+CELLS = tuple(f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "centre", "right"))
 
 _BACKGROUND = -1.0
 _LUMA = np.array([0.299, 0.587, 0.114])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from diffsda.data.check import Array
 from diffsda.data.clip import Clips
 from diffsda.data.synthetic.items import check_whole, generators, pair_factors

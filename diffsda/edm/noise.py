@@ -18,15 +18,11 @@ class SampleNoise:
     Raises: InputError if the number of seeds is not the batch size, or a seed is negative.
     """
 
-    def __init__(
-        self, seed: int | Sequence[int], shape: Sequence[int], *, like: Tensor, shared: bool = False
-    ) -> None:
+    def __init__(self, seed: int | Sequence[int], shape: Sequence[int], *, like: Tensor, shared: bool = False) -> None:
         batch = shape[0]
         seeds = [seed + i for i in range(batch)] if isinstance(seed, int) else [int(s) for s in seed]
         if len(seeds) != batch or any(s < 0 for s in seeds):
-            raise InputError(
-                f"seed: got {seed!r}, expected a whole number >= 0 or {batch} of them, one a clip"
-            )
+            raise InputError(f"seed: got {seed!r}, expected a whole number >= 0 or {batch} of them, one a clip")
         self.generators = [torch.Generator().manual_seed(s) for s in seeds]
         self.shape, self.like, self.shared = tuple(shape[1:]), like, shared
 

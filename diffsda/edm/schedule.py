@@ -83,9 +83,7 @@ def inversion_plan(sampling: Sampling, precondition: Precondition | None) -> Pla
     return _plan(path, [0.0] * (len(path) - 1), 0.0, precondition)
 
 
-def _plan(
-    path: tuple[float, ...], gammas: list[float], noise: float, precondition: Precondition | None
-) -> Plan:
+def _plan(path: tuple[float, ...], gammas: list[float], noise: float, precondition: Precondition | None) -> Plan:
     levels: list[float] = []
 
     def row(sigma: float) -> int:

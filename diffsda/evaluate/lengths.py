@@ -30,9 +30,7 @@ def valid(lengths: ArrayLike | None, clips: int, frames: int, name: str = "lengt
             f"{name}: got {given.dtype} of shape {given.shape}, expected {clips} whole numbers, one a clip"
         )
     if given.min() < 1 or given.max() > frames:
-        raise InputError(
-            f"{name}: got values from {given.min()} to {given.max()}, expected 1 to {frames} (all frames)"
-        )
+        raise InputError(f"{name}: got values from {given.min()} to {given.max()}, expected 1 to {frames} (all frames)")
     return given.astype(np.int64)
 
 

@@ -67,9 +67,7 @@ class Whitening:
 
     def _per_channel(self, x: np.ndarray | Tensor) -> tuple[Any, Any]:
         if x.ndim < 3 or x.shape[2] != len(self.mean):
-            raise InputError(
-                f"whitening: got clips {tuple(x.shape)}, expected {len(self.mean)} channels on axis 2"
-            )
+            raise InputError(f"whitening: got clips {tuple(x.shape)}, expected {len(self.mean)} channels on axis 2")
         shape = (1, 1, -1) + (1,) * (x.ndim - 3)
         mean = np.asarray(self.mean, np.float64).reshape(shape)
         scale = SIGMA_DATA / np.asarray(self.std, np.float64).reshape(shape)

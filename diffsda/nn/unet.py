@@ -46,9 +46,7 @@ class UNet(nn.Module):
             if level < len(multipliers) - 1:
                 self.down.append(Downsample(now))
                 skips.append(now)
-        self.middle = nn.ModuleList(
-            [block(now, now, attend=True, **options), block(now, now, attend=False, **options)]
-        )
+        self.middle = nn.ModuleList([block(now, now, attend=True, **options), block(now, now, attend=False, **options)])
         self.up = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for _ in range(blocks + 1):

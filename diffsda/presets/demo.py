@@ -19,9 +19,7 @@ TINY_VIDEO = Recipe(
     name="tiny_video",
     clips=Clips(modality="video", frames=8, channels=3, size=16),
     backbone=Backbone(kind="unet", width=32, multipliers=(1, 2), attention=(1,), blocks=1, dropout=0.1),
-    encoder=Encoder(
-        width=32, multipliers=(1, 2), attention=(1,), blocks=1, hidden=64, static=16, dynamic=4
-    ),
+    encoder=Encoder(width=32, multipliers=(1, 2), attention=(1,), blocks=1, hidden=64, static=16, dynamic=4),
     noise=Noise(P_mean=-1.2, P_std=1.2),
     sampling=Sampling(steps=18),
     optim=Optim(lr=3e-4, schedule="constant", batch=16, steps=2000),

@@ -13,12 +13,11 @@ from diffsda.report.canvas import COLOURS, blank, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
-def loss_curve(
-    steps: ArrayLike, losses: ArrayLike, *, held_out: tuple[ArrayLike, ArrayLike] | None = None
-) -> Figure:
+def loss_curve(steps: ArrayLike, losses: ArrayLike, *, held_out: tuple[ArrayLike, ArrayLike] | None = None) -> Figure:
     """Draw the training loss over optimiser steps, with a running mean, and a held-out loss if there is one.
 
     An axis is logarithmic where its values are positive and span more than a decade. A loss that stopped
@@ -40,9 +39,7 @@ def loss_curve(
         pale = 1.0 if window == 1 else 0.3
         axes.plot(shown_x, shown_y, color=COLOURS[0], linewidth=1, alpha=pale, label="training", **dots)
         if window > 1:
-            mean = np.convolve(shown_y, np.ones(window) / window, mode="valid")
-            label = f"mean of {window} records"
-            axes.plot(shown_x[window - 1 :], mean, color=COLOURS[0], linewidth=2, label=label)
+            axes.plot(shown_x, _running(shown_y, window), color=COLOURS[0], linewidth=2, label="running mean")
         if held_out is not None:
             x, y = _pair(*held_out, "held-out loss curve")
             axes.plot(x, y, color=COLOURS[3], linestyle="--", marker="o", markersize=4, label="held out")
@@ -56,7 +53,7 @@ def loss_curve(
 
 
 def rate_curve(steps: ArrayLike, rates: ArrayLike) -> Figure:
-    """Draw the learning rate over optimiser steps, logarithmic where it spans more than a decade.
+    """Draw the learning rate over optimiser steps, on linear axes: schedules are read by their shape.
 
     Shapes: steps, rates (K,). Raises: InputError if they do not fit.
     """
@@ -65,10 +62,9 @@ def rate_curve(steps: ArrayLike, rates: ArrayLike) -> Figure:
         figure = blank(7.5, 3.0)
         axes = figure.subplots()
         axes.plot(steps, rates, color=COLOURS[0], linewidth=1.8)
-        _finish(axes, steps, rates, "optimiser step", "learning rate")
-        if axes.get_yscale() == "linear":
-            axes.set_ylim(bottom=0)
-            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+        axes.set(xlabel="optimiser step", ylabel="learning rate", ylim=(0, 1.08 * max(rates.max(), 1e-12)))
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+        axes.grid(True)
     return figure
 
 
@@ -79,12 +75,30 @@ def _pair(x: ArrayLike, y: ArrayLike, name: str) -> tuple[Floats, Floats]:
     return x, y
 
 
+def _running(values: Floats, window: int) -> Floats:
+    """Average over a centred window that shrinks towards both ends, so that it neither lags nor stops short."""
+    places = np.arange(len(values))
+    half = np.minimum(np.minimum(places, places[::-1]), window // 2)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    return (total[places + half + 1] - total[places - half]) / (2 * half + 1)
+
+
 def _finish(axes: Axes, x: Floats, y: Floats, x_label: str, y_label: str) -> None:
     """Name the axes and make those logarithmic that need it."""
-    for values, scale in ((x, axes.set_xscale), (y, axes.set_yscale)):
+    for axis, values, scale in ((axes.xaxis, x, axes.set_xscale), (axes.yaxis, y, axes.set_yscale)):
         # Steps counted from 0 would lose their first point on a logarithmic axis, so they stay linear.
         if values.min() > 0 and values.max() > 10 * values.min():
             scale("log")
+            _plain(axis, values)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(True, which="major")
+
+
+def _plain(axis: Axis, values: Floats) -> None:
+    """Write 0.2 and 1000, not 2 x 10^-1, on a logarithmic axis whose numbers are short that way."""
+    if values.min() < 1e-4 or values.max() > 1e6:
+        return
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    few = values.max() < 100 * values.min()
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if few and f"{value:e}"[0] in "25" else "")

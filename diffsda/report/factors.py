@@ -25,17 +25,13 @@ def static_scatter(static: ArrayLike, labels: ArrayLike, *, what: str = "label")
     """
     static, labels = np.asarray(static, dtype=np.float64), np.asarray(labels)
     if static.ndim != 2 or len(static) < 2 or labels.shape != (len(static),):
-        raise InputError(
-            f"static scatter: got factors {static.shape}, labels {labels.shape}; expected (N, S), (N,)"
-        )
+        raise InputError(f"static scatter: got factors {static.shape}, labels {labels.shape}; expected (N, S), (N,)")
     points, shares = _principal(finite(static, "static scatter"))
     with style():
         figure = blank(7.5, 5.5)
         axes = figure.subplots()
         for name, rows, colour, marker, _ in groups(labels):
-            axes.scatter(
-                *points[rows].T, s=26, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name
-            )
+            axes.scatter(*points[rows].T, s=26, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name)
         axes.set_xlabel(f"first principal direction of s ({shares[0]:.0%} of variance)")
         axes.set_ylabel(f"second ({shares[1]:.0%} of variance)")
         axes.grid(True)

@@ -104,18 +104,26 @@ def _draw(
     return figure
 
 
-def _label(
-    axes: Axes, names: Titles, middles: list[float], centres: list[float], picture: mosaic.Pixels
-) -> None:
+def _label(axes: Axes, names: Titles, middles: list[float], centres: list[float], picture: mosaic.Pixels) -> None:
     """Name the donors at their row and column, and say in the corner which is which."""
-    size = letters(picture)
+    size, corner = letters(picture), 2 * centres[0] + 0.5
     axes.set_yticks(middles[1:], names[0], parse_math=False)
     axes.xaxis.tick_top()
     room = float(np.diff(centres).min()) * magnified(picture)  # dots a column may take
     needed = max(len(name) for name in names[1]) * 0.62 * size * DPI / 72
     slant: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if needed > room else {}
     axes.set_xticks(centres[1:], names[1], parse_math=False, **slant)
-    axes.text(centres[0], middles[0], "dynamics \u2192\nstatic \u2193", ha="center", va="center", size=size)
+    # Above the corner and to the left, where no cell and no name can be, however small the cells are.
+    axes.annotate(
+        "dynamics \u2192\nstatic \u2193",
+        (corner, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        size=size,
+    )
 
 
 def _rules(axes: Axes, painted: list[list[mosaic.Pixels | None]], gap: int) -> None:

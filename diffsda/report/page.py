@@ -60,9 +60,7 @@ def page(title: str, sections: Iterable[Section], *, footer: Mapping[str, object
     if not title.strip():
         raise InputError("page: got an empty title, expected one")
     body = "\n".join(_section(section) for section in sections)
-    ending = (
-        "" if not footer else f"<footer><dl>{''.join(_term(k, v) for k, v in footer.items())}</dl></footer>"
-    )
+    ending = "" if not footer else f"<footer><dl>{''.join(_term(k, v) for k, v in footer.items())}</dl></footer>"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -126,27 +124,21 @@ def _scores(section: Scores) -> str:
 
 def _table(section: Table) -> str:
     head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in section.columns)
-    rows = [
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in section.rows
-    ]
+    rows = ["<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in section.rows]
     return _frame(section.caption, head, rows)
 
 
 def _frame(caption: str, head: str, rows: list[str]) -> str:
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = "\n".join(rows)
-    return (
-        f'<div class="wide"><table>{named}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
-    )
+    return f'<div class="wide"><table>{named}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
 
 
 def _figure(section: Figure) -> str:
     # Sizes in the tag keep the page from jumping while it loads; dots are shown at their printed size.
     wide, high = (round(side * 96 / DPI) for side in section.size)
     data = base64.b64encode(section.png).decode("ascii")
-    picture = (
-        f'<img src="data:image/png;base64,{data}" alt="{escape(section.alt)}" width="{wide}" height="{high}">'
-    )
+    picture = f'<img src="data:image/png;base64,{data}" alt="{escape(section.alt)}" width="{wide}" height="{high}">'
     caption = f"<figcaption>{escape(section.caption)}</figcaption>" if section.caption else ""
     return f'<figure><div class="wide">{picture}</div>{caption}</figure>'
 

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from diffsda.report.mosaic import Pixels
 
-_WIDE = 1400
-"""Dots a mosaic is magnified to at most; a wider one stays as it is and gets larger letters."""
-_TALL = 1200
+# Dots a mosaic is magnified to at most; a larger one stays as it is.
+_WIDE, _TALL = 2000, 1500
+# Width in dots up to which letters keep their ordinary size.
+_PAGE = 1400
 
 
 def show(picture: Pixels) -> tuple[Figure, Axes]:
@@ -42,7 +43,7 @@ def magnified(picture: Pixels) -> int:
 
 def letters(picture: Pixels) -> float:
     """Return the letter size in points for a mosaic of that width."""
-    return 10 * max(1.0, picture.shape[1] / _WIDE)
+    return 10 * max(1.0, magnified(picture) * picture.shape[1] / _PAGE)
 
 
 def key(figure: Figure, scale: tuple[float, float], unit: str) -> None:
@@ -53,6 +54,6 @@ def key(figure: Figure, scale: tuple[float, float], unit: str) -> None:
     wide = figure.get_size_inches()[0]
     axes = figure.add_axes((1 + 0.15 / wide, 0, 0.14 / wide, 1))
     bar = figure.colorbar(ScalarMappable(Normalize(*scale), CMAP), cax=axes)
-    size = 10 * max(1.0, wide * DPI / _WIDE)
+    size = 10 * max(1.0, wide * DPI / _PAGE)
     bar.ax.tick_params(labelsize=size)
     bar.set_label(unit, size=size, parse_math=False)

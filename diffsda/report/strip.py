@@ -62,9 +62,7 @@ def strip(
         return _vectors(rows, titles, scale, lines, unit, rate, names)
 
 
-def _video(
-    rows: list[mosaic.Array], titles: list[str], scale: tuple[float, float], most: int | None
-) -> Figure:
+def _video(rows: list[mosaic.Array], titles: list[str], scale: tuple[float, float], most: int | None) -> Figure:
     longest = max(len(row) for row in rows)
     frames = mosaic.chosen(longest, most)
     cells = [[mosaic.film(row[frames[frames < len(row)]], scale)] for row in rows]

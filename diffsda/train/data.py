@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffsda.errors import InputError
+from diffsda.firststage.clips import whitened
 from diffsda.firststage.whiten import Whitening
 from diffsda.recipe import Recipe
 
@@ -72,20 +73,6 @@ def whitening_for(clips: Clips, recipe: Recipe, whiten: bool | None) -> Whitenin
     if whiten is None:
         whiten = recipe.clips.modality != "video" or recipe.clips.latent
     return Whitening.measure(clips.x, clips.lengths, clips.mask) if whiten else None
-
-
-def whitened(clips: Clips, whitening: Whitening | None) -> Clips:
-    """Return the clips in the model's units, with padding and missing values at 0."""
-    from dataclasses import replace
-
-    x = clips.x if whitening is None else whitening.apply(clips.x)
-    keep = np.ones(x.shape[:2], bool)
-    if clips.lengths is not None:
-        keep = np.arange(x.shape[1])[None] < clips.lengths[:, None]
-    x = x * keep.reshape(keep.shape + (1,) * (x.ndim - 2))
-    if clips.mask is not None:
-        x = np.where(clips.mask == 1, 0, x)
-    return replace(clips, x=x.astype(np.float32))
 
 
 class Source:

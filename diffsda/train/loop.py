@@ -94,9 +94,7 @@ def train(
 
 
 class _Run:
-    def __init__(
-        self, recipe: Recipe, clips: Clips, folder: Path, options: Options, processes: Processes
-    ) -> None:
+    def __init__(self, recipe: Recipe, clips: Clips, folder: Path, options: Options, processes: Processes) -> None:
         self.recipe, self.folder, self.options, self.processes = recipe, folder, options, processes
         self.log: Log | None = None
         if options.log_every < 1 or options.save_every < 1 or (options.until is not None and options.until < 1):
@@ -138,9 +136,7 @@ class _Run:
             stop = False
             while self.step < end and not stop:
                 batch = self.source.batch(self.order.indices(self.step))
-                lr = rate(
-                    self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch
-                )
+                lr = rate(self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch)
                 loss, norm = self.train_step(batch, self.step, lr)
                 self.guard.note(self.step, loss, norm)
                 if self.average is not None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from diffsda.bench import floor as module
 from diffsda.bench.floor import Operation, floor, flops, operations, seconds
-
 from diffsda.errors import InputError
 from diffsda.recipe import Backbone, Clips, Encoder, Optim, Recipe, Sampling
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffsda.bench.published import build, optimiser, reverse, sample, schedule, step
 from safetensors.torch import load_file
 
+from diffsda.bench.published import build, optimiser, reverse, sample, schedule, step
 from diffsda.errors import InputError, TrainingError
 from diffsda.recipe import Backbone, Clips, Encoder, Optim, Recipe, Sampling
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from diffsda.data import numpy_files
 from diffsda.data.arrays import read, write
-
 from diffsda.errors import InputError, SaveError
 
 

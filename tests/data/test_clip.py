@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from diffsda.data.clip import Clips, check
 
+from diffsda.data.clip import Clips, check
 from diffsda.errors import InputError
 
 

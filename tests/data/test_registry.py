@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from diffsda.data.arrays import write
 from diffsda.data.registry import names, open_clips
-
 from diffsda.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

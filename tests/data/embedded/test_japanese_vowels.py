@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from diffsda.data.embedded import japanese_vowels
 from diffsda.data.embedded.build_japanese_vowels import build, read_ts
-
 from diffsda.errors import InputError
 
 FOLDER = Path(japanese_vowels.__file__).parent

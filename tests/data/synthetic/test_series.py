@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from diffsda.data.clip import Clips
 from diffsda.data.synthetic.series import render, series, swap_target
-
 from diffsda.errors import InputError
 
 
@@ -28,9 +28,7 @@ def test_one_value_by_hand():
 def test_factors_can_be_measured_back():
     clips = series(40, features=12)
     feature = np.arange(12)
-    basis = np.stack(
-        [np.cos(0.7 * feature), np.cos(1.1 * feature), np.sin(1.1 * feature), np.cos(1.9 * feature)]
-    )
+    basis = np.stack([np.cos(0.7 * feature), np.cos(1.1 * feature), np.sin(1.1 * feature), np.cos(1.9 * feature)])
     parts = np.linalg.lstsq(basis.T, clips.x.reshape(-1, 12).T, rcond=None)[0].reshape(4, 40, 24)
     level, sine, cosine, drift = parts
     assert np.round(level).astype(int).tolist() == [[value] * 24 for value in clips.labels["level"] - 1]

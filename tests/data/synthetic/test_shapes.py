@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from diffsda.data.clip import Clips
 from diffsda.data.synthetic.shapes import COLOURS, SHAPES, SIZES, moving_shapes, render, swap_target
-
 from diffsda.errors import InputError
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from diffsda.data.synthetic.shapes import moving_shapes
 from diffsda.data.synthetic.tones import FLOOR, SCALE, render, swap_target, tones
-
 from diffsda.errors import InputError
 
 

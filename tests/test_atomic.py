@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from diffsda.data.atomic import atomic_write
 
+from diffsda.atomic import atomic_write
 from diffsda.errors import InputError, SaveError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_a_real_limit_on_file_size(tmp_path):
     path.write_bytes(b"old")
     code = (
         "import resource, sys\n"
-        "from diffsda.data.atomic import atomic_write\n"
+        "from diffsda.atomic import atomic_write\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "atomic_write(sys.argv[1], lambda file: file.write(bytes(4096)))\n"
         "atomic_write(sys.argv[1], lambda file: file.write(bytes(1 << 20)))\n"

@@ -1,0 +1,83 @@
+"""The command line: one verb a file, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+
+import diffsda
+from diffsda.errors import DiffSDAError
+
+VERBS = {
+    "demo": "train on embedded real data, swap, score and draw, in a few minutes",
+    "train": "train a model on your clips",
+    "encode": "take clips apart into static and dynamic factors",
+    "reconstruct": "encode clips and sample them back",
+    "swap": "give clips the dynamics of other clips",
+    "import": "turn weights of the authors' code into a model file",
+    "describe": "say what a model file holds",
+    "doctor": "list what is installed, used, missing or broken",
+}
+
+MODULES = {"import": "import_"}  # import is a word of the language
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb; return the exit status: 0 good, 1 failed, 2 bad usage, 3 missing optional package."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if words else 2
+    verb = words[0]
+    if verb == "--version":
+        print(f"diffsda {diffsda.__version__}")
+        return 0
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return _fail("diffsda", f"got {verb!r}, expected one of {', '.join(VERBS)}{hint}", 2)
+    name = f"diffsda {verb}"
+    try:
+        return int(importlib.import_module(f"diffsda.cli.{MODULES.get(verb, verb)}").run(words[1:]))
+    except DiffSDAError as error:
+        return _fail(name, str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "a package").partition(".")[0]
+        return _fail(name, f"{package} is not installed: pip install {package} (see `diffsda doctor`)", 3)
+    except KeyboardInterrupt:
+        return _fail(name, "interrupted", 130)
+    except BrokenPipeError:
+        # The reader went away (head, less); there is no one left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _fail(name, "out of memory; use a smaller --batch or fewer clips", 1)
+    except Exception as error:
+        if os.environ.get("DIFFSDA_TRACEBACK"):
+            traceback.print_exc()
+        text = " ".join(str(error).split())[:300]
+        hint = "set DIFFSDA_TRACEBACK=1 to see where, and please report it"
+        return _fail(name, f"unexpected {type(error).__name__}: {text} ({hint})", 1)
+
+
+def usage() -> str:
+    """Return the list of verbs."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(
+        [
+            f"diffsda {diffsda.__version__}: one static factor and many dynamic factors from sequences",
+            "",
+            "usage: diffsda VERB ...      (diffsda VERB --help for its options)",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _fail(name: str, text: str, status: int) -> int:
+    print(f"{name}: error: {' '.join(text.split())}", file=sys.stderr)
+    return status

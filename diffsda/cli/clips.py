@@ -1,0 +1,50 @@
+"""Clips and models as the verbs open them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffsda.data.clip import Clips
+from diffsda.data.registry import open_clips
+from diffsda.errors import InputError
+from diffsda.firststage.clips import whitened
+from diffsda.model import DiffSDA
+
+
+def open_model(path: str, device: str) -> DiffSDA:
+    """Load a model file or the newest of a run folder onto a device."""
+    from diffsda.checkpoint import load
+    from diffsda.train.parallel import join
+
+    return load(path, device=join(device).device)
+
+
+def open_for(model: DiffSDA, source: str, split: str, *, as_is: bool) -> Clips:
+    """Open clips and bring them into the model's units, unless they are there already."""
+    from diffsda.train.data import fits
+
+    clips = open_clips(source, split)
+    fits(clips, model.recipe)
+    return whitened(clips, None if as_is else model.whitening)
+
+
+def fresh_file(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that cannot be written, before any work is done.
+
+    Raises: InputError if the file exists and may not be replaced, its folder is missing, or its ending is unknown.
+    """
+    from diffsda.data.arrays import SUFFIXES
+
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"--out: got {path}, expected a file ending in {', '.join(SUFFIXES)}")
+    fresh(path, overwrite=overwrite)
+
+
+def fresh(path: Path, *, overwrite: bool) -> None:
+    """Refuse an existing file that may not be replaced, and a missing folder."""
+    if path.is_dir():
+        raise InputError(f"--out: got the folder {path}, expected the name of a file")
+    if path.exists() and not overwrite:
+        raise InputError(f"--out: {path} exists already, expected a new file (or --overwrite)")
+    if not path.parent.is_dir():
+        raise InputError(f"--out: there is no folder {path.parent}; make it first")

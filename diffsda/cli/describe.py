@@ -1,0 +1,69 @@
+"""diffsda describe: what a model file holds, read without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from diffsda.cli.options import parse
+from diffsda.errors import CheckpointError
+from diffsda.header import read_header
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Say what a model file holds."""
+
+    path: Annotated[str, tyro.conf.Positional]
+    """A model file, or a run folder."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(argv: list[str]) -> int:
+    """Print the recipe, sizes and origin of a model file."""
+    options = parse(Options, argv, "describe", "Say what a model file holds.")
+    about = describe(Path(options.path))
+    if options.json:
+        print(json.dumps(about))
+        return 0
+    for name, value in about.items():
+        if not isinstance(value, dict):
+            print(f"{name:<12} {value}")
+            continue
+        print(name)
+        for key, inner in value.items():
+            if isinstance(inner, dict):
+                inner = ", ".join(f"{k} {v}" for k, v in inner.items())
+            print(f"  {key:<12} {inner}")
+    return 0
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a model file says about itself.
+
+    Raises: CheckpointError for a damaged file, or one this program did not write.
+    """
+    if path.is_dir():
+        found = sorted(path.glob("weights-*.safetensors"))
+        if not found:
+            raise CheckpointError(f"{path}: got a folder without weights-*.safetensors, expected a run folder")
+        path = found[-1]
+    header = read_header(path)
+    ours = header.ours()
+    if ours is None or "recipe" not in ours:
+        raise CheckpointError(f"{path}: got a safetensors file without a recipe, expected one saved by this program")
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "tensors": len(header.tensors),
+        "values": header.parameters,
+        "digest": ours.get("digest"),
+        "recipe": ours["recipe"],
+        "whitening": ours.get("whitening"),
+        "provenance": ours.get("provenance", {}),
+    }

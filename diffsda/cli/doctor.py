@@ -1,0 +1,30 @@
+"""diffsda doctor: what is installed, used, missing or broken."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from diffsda.cli.options import parse
+from diffsda.doctor import examine, healthy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """List what is installed, used, missing or broken."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+def run(argv: list[str]) -> int:
+    """Print one line a part; 0 if nothing that is needed is missing."""
+    options = parse(Options, argv, "doctor", "List what is installed, used, missing or broken.")
+    findings = examine()
+    if options.json:
+        print(json.dumps({f.name: dataclasses.asdict(f) for f in findings}))
+    else:
+        for f in findings:
+            print(f"{f.name:<14} {f.status:<10} {f.version:<14} {f.reason}".rstrip())
+    return 0 if healthy(findings) else 1

@@ -1,0 +1,45 @@
+"""Reading options: dataclasses become flags, usage errors become one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from typing import Any, TypeVar
+
+from diffsda.errors import InputError
+
+Kind = TypeVar("Kind")
+
+
+def parse(kind: type[Kind], argv: list[str], verb: str, description: str, default: Any = None) -> Kind:
+    """Read the options of a verb.
+
+    Raises: InputError for options that do not fit, with the parser's own words; SystemExit(0) after --help.
+    """
+    import tyro
+
+    said = io.StringIO()
+    options: dict[str, Any] = {"args": argv, "prog": f"diffsda {verb}", "description": description}
+    if default is not None:
+        options["default"] = default
+    wants_help = any(a in ("-h", "--help") for a in argv)
+    try:
+        if wants_help:
+            return tyro.cli(kind, **options)
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return tyro.cli(kind, **options)
+    except SystemExit as leave:
+        if wants_help or not leave.code:
+            raise
+        raise InputError(_plain(said.getvalue(), verb)) from None
+
+
+def _plain(text: str, verb: str) -> str:
+    """Return the parser's message without its frame."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [re.sub(r"[^\x20-\x7e]+", " ", line).strip(" -|+") for line in text.splitlines()]
+    words = " ".join(line for line in lines if line)
+    words = re.sub(r"^(Parsing error|Required options|Unrecognized options)\b[:\s]*", r"\1: ", words)
+    words = words.split("For full helptext")[0].strip().rstrip(".")
+    return f"{words}; see `diffsda {verb} --help`"

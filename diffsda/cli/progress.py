@@ -1,0 +1,69 @@
+"""Progress on a terminal: bars on stderr, nothing when nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from diffsda.model import Progress
+from diffsda.tasks.batches import Track, silent
+
+
+@contextmanager
+def solver_bar(description: str) -> Iterator[Track]:
+    """Watch solver steps over all batches."""
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    with _bar() as bar:
+
+        def track(total: int) -> Progress:
+            task = bar.add_task(description, total=total)
+
+            def watch(steps: Iterable[Any]) -> Iterator[Any]:
+                for step in steps:
+                    yield step
+                    bar.advance(task)
+
+            return watch
+
+        yield track
+
+
+@contextmanager
+def training_bar(description: str) -> Iterator[Any]:
+    """Watch a training: called with step, total and the latest values."""
+    if not sys.stderr.isatty():
+        last = [-1]
+
+        def say(step: int, total: int, values: dict[str, float]) -> None:
+            tenth = 10 * step // total
+            if tenth != last[0]:
+                last[0] = tenth
+                print(f"{description}: step {step}/{total}, loss {values['loss']:.4f}", file=sys.stderr)
+
+        yield say
+        return
+    with _bar() as bar:
+        task = bar.add_task(description, total=None)
+
+        def show(step: int, total: int, values: dict[str, float]) -> None:
+            text = f"{description}  loss {values['loss']:.4f}  {values['clips_per_s']:.0f} clips/s"
+            bar.update(task, completed=step, total=total, description=text)
+
+        yield show
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

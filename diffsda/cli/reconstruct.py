@@ -1,0 +1,72 @@
+"""diffsda reconstruct: clips -> factors -> clips."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffsda.cli.options import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Encode clips and sample them back."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """A model file, or a run folder."""
+    input: Annotated[str, tyro.conf.Positional]
+    """Clips: a .npz, .npy or .safetensors file, or the name of a data set."""
+    out: Path
+    """File for the clips, in the units they came in."""
+    noise: Literal["own", "fresh"] = "own"
+    """Start from the clips' own stochastic code, or from fresh noise."""
+    steps: int | None = None
+    """Solver steps T; 2T - 1 network evaluations (twice that with own noise)."""
+    seed: int = 0
+    split: str = "test"
+    """Part of a named data set."""
+    batch: int = 64
+    device: str = "auto"
+    as_is: bool = False
+    """The clips are in the model's units already: do not whiten them, nor undo it."""
+    overwrite: bool = False
+    json: bool = False
+    """Print JSON instead of the path."""
+
+
+def run(argv: list[str]) -> int:
+    """Reconstruct clips, write them and say how close they are."""
+    options = parse(Options, argv, "reconstruct", "Encode clips and sample them back.")
+    from diffsda.cli.clips import fresh_file, open_for, open_model
+    from diffsda.cli.progress import solver_bar
+    from diffsda.data.arrays import write
+    from diffsda.evaluate.reconstruction import mse
+    from diffsda.firststage.clips import raw
+    from diffsda.tasks.reconstruct import reconstruct
+
+    fresh_file(options.out, overwrite=options.overwrite)
+    model = open_model(options.model, options.device)
+    clips = open_for(model, options.input, options.split, as_is=options.as_is)
+    with solver_bar("reconstruct") as track:
+        x = reconstruct(
+            model,
+            clips,
+            noise=options.noise,
+            steps=options.steps,
+            seed=options.seed,
+            batch=options.batch,
+            track=track,
+        )
+    error = mse(x, clips.x, clips.lengths)
+    arrays = {"x": raw(x, None if options.as_is else model.whitening, clips.lengths)}
+    if clips.lengths is not None and options.out.suffix != ".npy":
+        arrays["lengths"] = clips.lengths
+    write(options.out, arrays, overwrite=options.overwrite)
+    print(f"mean squared error {error:.3g} in the model's units", file=sys.stderr)
+    print(json.dumps({"out": str(options.out), "mse": error, "clips": len(clips)}) if options.json else options.out)
+    return 0

@@ -1,0 +1,75 @@
+"""diffsda swap: clips with the static factor of some and the dynamics of others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from diffsda.cli.options import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Give clips the dynamics of other clips."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """A model file, or a run folder."""
+    static: Annotated[str, tyro.conf.Positional]
+    """Clips that lend their static factor: a file, or the name of a data set."""
+    dynamic: Annotated[str, tyro.conf.Positional]
+    """Clips that lend their dynamics: as many, or one of either, or any number with --grid."""
+    out: Path
+    """File for the swapped clips, in the units they came in."""
+    noise: Literal["dynamic", "static", "fresh", "shared"] = "dynamic"
+    """Where the start noise comes from: the dynamics donor's or the static donor's stochastic code, or drawn."""
+    grid: bool = False
+    """Swap every static donor with every dynamics donor."""
+    figure: Path | None = None
+    """Draw the swaps of the first few donors as a PNG grid."""
+    steps: int | None = None
+    """Solver steps T; 2T - 1 network evaluations."""
+    seed: int = 0
+    split: str = "test"
+    """Part of named data sets."""
+    batch: int = 64
+    device: str = "auto"
+    as_is: bool = False
+    """The clips are in the model's units already: do not whiten them, nor undo it."""
+    overwrite: bool = False
+
+
+def run(argv: list[str]) -> int:
+    """Swap clips, write them, and draw a grid if asked."""
+    options = parse(Options, argv, "swap", "Give clips the dynamics of other clips.")
+    from diffsda.cli.clips import fresh, fresh_file, open_for, open_model
+    from diffsda.cli.progress import solver_bar
+    from diffsda.data.arrays import write
+    from diffsda.firststage.clips import raw
+    from diffsda.tasks.swap import pairs, swap
+
+    fresh_file(options.out, overwrite=options.overwrite)
+    if options.figure is not None:
+        fresh(options.figure, overwrite=options.overwrite)
+    model = open_model(options.model, options.device)
+    static = open_for(model, options.static, options.split, as_is=options.as_is)
+    dynamic = open_for(model, options.dynamic, options.split, as_is=options.as_is)
+    giver, taker = pairs(len(static), len(dynamic), grid=options.grid)
+    solver = {"noise": options.noise, "steps": options.steps, "seed": options.seed, "batch": options.batch}
+    with solver_bar("swap") as track:
+        x = swap(model, static.select(giver), dynamic.select(taker), track=track, **solver)  # type: ignore[arg-type]
+    whitening = None if options.as_is else model.whitening
+    lengths = None if dynamic.lengths is None else dynamic.lengths[taker]
+    arrays = {"x": raw(x, whitening, lengths), "static_donor": giver, "dynamic_donor": taker}
+    if lengths is not None:
+        arrays["lengths"] = lengths
+    write(options.out, {"x": arrays["x"]} if options.out.suffix == ".npy" else arrays, overwrite=options.overwrite)
+    print(options.out)
+    if options.figure is not None:
+        from diffsda.report.swaps import draw_swaps
+
+        draw_swaps(model, static, dynamic, options.figure, noise=options.noise, steps=options.steps, seed=options.seed)
+        print(options.figure)
+    return 0

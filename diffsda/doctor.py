@@ -1,0 +1,137 @@
+"""What is installed, what is used, what is missing or broken, and why."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["in use", "available", "missing", "broken"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package the project uses or could use."""
+
+    module: str
+    distribution: str
+    purpose: str
+    required: bool
+    install: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of a part."""
+
+    name: str
+    status: Status
+    version: str
+    reason: str
+
+
+PARTS = (
+    Part("torch", "torch", "networks", True, "pip install 'torch>=2.11'"),
+    Part("numpy", "numpy", "arrays", True, "pip install numpy"),
+    Part("safetensors", "safetensors", "model files", True, "pip install safetensors"),
+    Part("tyro", "tyro", "command line", True, "pip install tyro"),
+    Part("rich", "rich", "progress", True, "pip install rich"),
+    Part("matplotlib", "matplotlib", "figures", True, "pip install matplotlib"),
+    Part("sklearn", "scikit-learn", "probes and judges", True, "pip install scikit-learn"),
+    Part("tensorboard", "tensorboard", "train --tensorboard", False, "pip install 'diffsda[tensorboard]'"),
+    Part(
+        "triton",
+        "triton",
+        "fused kernels",
+        False,
+        "pip install triton (CUDA builds of torch bring their own)",
+    ),
+    Part("xformers", "xformers", "attention kernels", False, "pip install --no-deps xformers"),
+    Part(
+        "apex",
+        "apex",
+        "NVIDIA apex kernels",
+        False,
+        "build from NVIDIA's sources; the index's apex is another",
+    ),
+    Part("nvidia.dali", "nvidia-dali-cuda130", "video decoding", False, "pip install nvidia-dali-cuda130"),
+    Part("av", "av", "video decoding on the CPU", False, "pip install av"),
+    Part("onnx", "onnx", "export", False, "pip install onnx onnxscript"),
+    Part("onnxruntime", "onnxruntime", "running exports", False, "pip install onnxruntime"),
+    Part("tensorrt", "tensorrt", "engines", False, "pip install tensorrt (from NVIDIA's package index)"),
+    Part("tensorrt_rtx", "tensorrt-rtx", "engines for RTX", False, "pip install tensorrt-rtx"),
+)
+
+
+def examine() -> list[Finding]:
+    """Look at Python, the device and every part; nothing is loaded into this process."""
+    return [_python(), *(_part(part) for part in PARTS), _device()]
+
+
+def healthy(findings: list[Finding]) -> bool:
+    """Whether everything the project cannot do without is there."""
+    needed = {p.module for p in PARTS if p.required} | {"python"}
+    return all(f.status == "in use" for f in findings if f.name in needed)
+
+
+def _python() -> Finding:
+    good = sys.version_info >= (3, 11)
+    return Finding(
+        "python",
+        "in use" if good else "broken",
+        platform.python_version(),
+        "" if good else "expected >= 3.11",
+    )
+
+
+def _part(part: Part) -> Finding:
+    try:
+        found = importlib.util.find_spec(part.module) is not None
+    except (ImportError, ValueError, AttributeError):
+        found = False
+    if not found:
+        return Finding(part.module, "missing", "", f"{part.purpose}: {part.install}")
+    try:
+        version = importlib.metadata.version(part.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    # Imported elsewhere: a package that crashes on import must not take the doctor with it.
+    error = _run(f"import {part.module}")
+    if error:
+        return Finding(part.module, "broken", version, f"{part.purpose}: {error}")
+    if part.required:
+        return Finding(part.module, "in use", version, part.purpose)
+    return Finding(part.module, "available", version, f"{part.purpose}: not used by default")
+
+
+def _device() -> Finding:
+    probe = (
+        "import torch; ok = torch.cuda.is_available(); "
+        "print(torch.version.cuda or '', '|', torch.cuda.get_device_name() if ok else '')"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        return Finding("cuda", "broken", "", "torch cannot be asked")
+    version, _, name = (s.strip() for s in done.stdout.strip().splitlines()[-1].partition("|"))
+    if name:
+        return Finding("cuda", "in use", version, name)
+    why = "this torch is a CPU build" if not version else "no usable NVIDIA device or driver"
+    return Finding("cuda", "missing", version, f"{why}; training and sampling run on the CPU")
+
+
+def _run(code: str) -> str:
+    """Run a line of Python elsewhere; return why it failed, or nothing."""
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return "its import did not end within 120 s"
+    if done.returncode == 0:
+        return ""
+    if done.returncode < 0:
+        return f"its import was killed by signal {-done.returncode}"
+    lines = done.stderr.strip().splitlines()
+    return lines[-1][:200] if lines else f"its import ended with status {done.returncode}"
