@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffsda.errors import InputError
-from diffsda.evaluate.lengths import Floats
+from diffsda.evaluate.lengths import Floats, finite
 from diffsda.report.canvas import COLOURS, blank, style
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ def loss_curve(steps: ArrayLike, losses: ArrayLike, *, held_out: tuple[ArrayLike
 def rate_curve(steps: ArrayLike, rates: ArrayLike) -> Figure:
     """Draw the learning rate over optimiser steps, on linear axes: schedules are read by their shape.
 
-    Shapes: steps, rates (K,). Raises: InputError if they do not fit.
+    Shapes: steps, rates (K,). Raises: InputError if they do not fit or are not finite.
     """
     steps, rates = _pair(steps, rates, "rate curve")
+    finite(rates, "rate curve")
     with style():
         figure = blank(7.5, 3.0)
         axes = figure.subplots()
@@ -76,7 +77,7 @@ def _pair(x: ArrayLike, y: ArrayLike, name: str) -> tuple[Floats, Floats]:
 
 
 def _running(values: Floats, window: int) -> Floats:
-    """Average over a centred window that shrinks towards both ends, so that it neither lags nor stops short."""
+    """Average over a centred window that shrinks towards both ends: no lag, no missing ends."""
     places = np.arange(len(values))
     half = np.minimum(np.minimum(places, places[::-1]), window // 2)
     total = np.concatenate([[0.0], np.cumsum(values)])

@@ -31,7 +31,8 @@ def static_scatter(static: ArrayLike, labels: ArrayLike, *, what: str = "label")
         figure = blank(7.5, 5.5)
         axes = figure.subplots()
         for name, rows, colour, marker, _ in groups(labels):
-            axes.scatter(*points[rows].T, s=26, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name)
+            look: dict[str, Any] = {"color": colour, "marker": marker, "alpha": 0.75, "linewidths": 0}
+            axes.scatter(points[rows, 0], points[rows, 1], 26, label=name, **look)
         axes.set_xlabel(f"first principal direction of s ({shares[0]:.0%} of variance)")
         axes.set_ylabel(f"second ({shares[1]:.0%} of variance)")
         axes.grid(True)

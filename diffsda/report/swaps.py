@@ -1,0 +1,60 @@
+"""Draw the swap grid of the first few donors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffsda.firststage.clips import raw
+from diffsda.model import DiffSDA, StartNoise
+from diffsda.report.canvas import save
+from diffsda.report.grid import swap_grid
+from diffsda.tasks.swap import pairs, swap
+
+if TYPE_CHECKING:
+    from diffsda.data.clip import Clips
+
+MOST = 6
+"""Donors drawn of each kind."""
+
+
+def draw_swaps(
+    model: DiffSDA,
+    static: Clips,
+    dynamic: Clips,
+    path: str | Path,
+    *,
+    noise: StartNoise = "dynamic",
+    steps: int | None = None,
+    seed: int = 0,
+    titles: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Path:
+    """Swap the first donors of each kind with each other and draw the grid as a PNG.
+
+    ``static`` and ``dynamic`` are whitened; the figure is in the units people brought.
+    Raises: InputError as ``swap``; SaveError if the figure cannot be written.
+    """
+    static, dynamic = static.select(slice(0, MOST)), dynamic.select(slice(0, MOST))
+    giver, taker = pairs(len(static), len(dynamic), grid=True)
+    x = swap(model, static.select(giver), dynamic.select(taker), noise=noise, steps=steps, seed=seed)
+    lengths = None if dynamic.lengths is None else dynamic.lengths[taker]
+    swaps = raw(x, model.whitening, lengths).reshape(len(static), len(dynamic), *x.shape[1:])
+    figure = swap_grid(
+        raw(static.x, model.whitening, static.lengths),
+        raw(dynamic.x, model.whitening, dynamic.lengths),
+        swaps,
+        static_lengths=static.lengths,
+        dynamic_lengths=dynamic.lengths,
+        titles=titles,
+    )
+    return save(
+        figure,
+        path,
+        recipe=model.recipe.digest,
+        seed=seed,
+        noise=noise,
+        static=static.name,
+        dynamic=dynamic.name,
+        step=model.provenance.get("step", ""),
+    )
