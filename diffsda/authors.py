@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffsda import check
 from diffsda.authors_keys import entries, to_ours
 from diffsda.checkpoint import compare
 from diffsda.errors import CheckpointError, InputError
@@ -22,6 +23,7 @@ from diffsda.presets import preset as find_preset
 from diffsda.recipe import Recipe
 
 _DEAD = re.compile(r"\.crossattn\.")
+_LARGEST_STATS = 2**26
 
 
 def load_authors(
@@ -46,7 +48,7 @@ def load_authors(
     tensors = {k.removeprefix("module."): v for k, v in read_tensors(path).items()}
     try:
         recipe, assumed = _recipe(tensors, base)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         if isinstance(error, InputError):
             raise CheckpointError(f"{path}: its sizes make no model: {error}") from None
         first = ", ".join(list(tensors)[:5]) or "none"
@@ -57,14 +59,21 @@ def load_authors(
     if shared_static is not None:
         recipe = recipe.replace(encoder={"shared_static": shared_static})
         assumed = [a for a in assumed if not a.startswith("shared_static")]
+    if base is not None and base.backbone.kind != recipe.backbone.kind:
+        raise InputError(
+            f"preset: got {base.name} ({base.backbone.kind}), expected one with the weights' {recipe.backbone.kind}"
+        )
+    whitening = check.whitening(_whitening(stats), recipe)
     with torch.device("meta"):
-        model = DiffSDA(recipe, _whitening(stats))
+        model = DiffSDA(recipe, whitening)
     known = entries(model)
     names = {e.theirs for e in known}
     shapes = _authors_shapes(model)
     extra = [k for k in tensors if k not in names and k not in {e.alias for e in known} and not _DEAD.search(k)]
     compare({k: tuple(v.shape) for k, v in tensors.items() if k in names}, shapes, str(path))
     for entry in known:
+        if not tensors[entry.theirs].is_floating_point():
+            raise CheckpointError(f"{path}: {entry.theirs} holds {tensors[entry.theirs].dtype}, expected floating point")
         if entry.alias in tensors and not torch.equal(tensors[entry.alias], tensors[entry.theirs]):
             raise CheckpointError(f"{path}: {entry.alias} differs from {entry.theirs}, expected the same tensor")
     model.load_state_dict(to_ours(tensors, model), assign=True)
@@ -180,9 +189,17 @@ def _whitening(stats: str | Path | dict[str, Any] | Whitening | None) -> Whiteni
     if isinstance(stats, dict):
         return Whitening.from_dict(stats)
     try:
+        with zipfile.ZipFile(stats) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > _LARGEST_STATS:
+            raise InputError(f"{stats}: unpacks to {unpacked} bytes, expected one number a channel")
         with np.load(stats, allow_pickle=False) as held:
-            return Whitening.from_dict({k: held[k] for k in ("mean", "std", "variance") if k in held})
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
+            plain = {k: held[k] for k in ("mean", "std", "variance") if k in held}
+            found = ", ".join(held) or "none"
+    except InputError:
+        raise
+    except Exception as error:  # a broken file can fail in any way zipfile, zlib and numpy know
         raise InputError(f"{stats}: cannot be read ({error}), expected an npz with mean and std") from None
+    if "mean" not in plain or len(plain) < 2:
+        raise InputError(f"{stats}: got arrays {found}, expected mean and std (or variance)")
+    return Whitening.from_dict(plain)

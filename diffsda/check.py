@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffsda.errors import InputError
+from diffsda.firststage.whiten import Whitening
 from diffsda.recipe import Recipe
 
 
@@ -79,3 +80,15 @@ def mask(given: Any, x: Tensor) -> Tensor | None:
             f"mask: got {tuple(value.shape)}, expected {tuple(x.shape)} like the clips, 1 where a value is missing"
         )
     return value.to(x.device, x.dtype)
+
+
+def whitening(given: Whitening | None, recipe: Recipe) -> Whitening | None:
+    """Return the statistics as they are, where they belong to the recipe's clips.
+
+    Raises: InputError for another number of channels.
+    """
+    if given is not None and len(given.mean) != recipe.clips.channels:
+        raise InputError(
+            f"whitening: got statistics of {len(given.mean)} channels, expected {recipe.clips.channels} like the model"
+        )
+    return given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,15 @@ import torch
 from torch import Tensor
 
 import diffsda
+from diffsda import check
 from diffsda.atomic import atomic_write
 from diffsda.errors import CheckpointError, InputError
 from diffsda.firststage.whiten import Whitening
-from diffsda.header import METADATA_KEY, read_header
+from diffsda.header import METADATA_KEY, newest, read_header
 from diffsda.model import DiffSDA
 from diffsda.recipe import Recipe
 
 FORMAT = 1
-_WEIGHTS = re.compile(r"weights-(\d+)\.safetensors")
 
 
 def save(model: DiffSDA, path: str | Path, *, overwrite: bool = True, weights: dict[str, Tensor] | None = None) -> Path:
@@ -68,7 +67,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> DiffSDA:
         raise CheckpointError(f"{path}: got format {about.get('format')!r}, expected {FORMAT}: use a newer diffsda")
     try:
         recipe = Recipe.from_dict(about["recipe"])
-        whitening = None if about.get("whitening") is None else Whitening.from_dict(about["whitening"])
+        whitening = check.whitening(_whitening(about.get("whitening")), recipe)
     except InputError as error:
         raise CheckpointError(f"{path}: its recipe cannot be used: {error}") from None
     # Shapes are compared before anything is allocated: a hostile recipe cannot ask for memory.
@@ -82,22 +81,17 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> DiffSDA:
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()}, assign=True)
-    model.provenance = dict(about.get("provenance") or {})
+    provenance = about.get("provenance")
+    model.provenance = provenance if isinstance(provenance, dict) else {}
     return model.to(device).eval()
 
 
-def newest(path: str | Path) -> Path:
-    """Return the model file itself, or the one with the most steps in a run folder.
-
-    Raises: CheckpointError if there is none.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    found = {int(m[1]): p for p in path.iterdir() if (m := _WEIGHTS.fullmatch(p.name))}
-    if not found:
-        raise CheckpointError(f"{path}: got a folder without weights-*.safetensors, expected a run folder")
-    return found[max(found)]
+def _whitening(plain: Any) -> Whitening | None:
+    if plain is None:
+        return None
+    if not isinstance(plain, dict):
+        raise InputError(f"whitening: got {type(plain).__name__}, expected mean and std")
+    return Whitening.from_dict(plain)
 
 
 def compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], where: str) -> None:

@@ -54,7 +54,12 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{path}: got {name!r} of type {type(value).__name__}, expected names and tensors only"
             )
-        if value.is_sparse or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise CheckpointError(
+                f"{path}: {name} is a tensor of a special kind ({value.layout}, {value.device}, {value.dtype}), "
+                "expected plain numbers"
+            )
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise CheckpointError(f"{path}: {name} claims shape {tuple(value.shape)} without the data for it")
     return held
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from diffsda.errors import CheckpointError
 
 METADATA_KEY = "diffsda"
 _LARGEST_HEADER = 100_000_000
+_WEIGHTS = re.compile(r"weights-(\d+)\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Header:
         """Return what this project wrote into the file, or None for a foreign one."""
         try:
             value = json.loads(self.metadata[METADATA_KEY])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
@@ -56,15 +58,29 @@ def read_header(path: str | Path) -> Header:
                     "program (truncated download? authors' weights go through `diffsda import`)"
                 )
             head = json.loads(file.read(size))
-        metadata = head.pop("__metadata__", {})
+        metadata = {str(k): str(v) for k, v in head.pop("__metadata__", {}).items()}
         tensors = {k: (str(v["dtype"]), tuple(map(int, v["shape"]))) for k, v in head.items()}
         longest = max((int(v["data_offsets"][1]) for v in head.values()), default=0)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}), expected a model file") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         raise CheckpointError(f"{path}: got a damaged header, expected a safetensors file") from None
     if total != 8 + size + longest:
         raise CheckpointError(
             f"{path}: got {total} bytes, expected {8 + size + longest}: the file is truncated or damaged"
         )
     return Header(tensors, metadata)
+
+
+def newest(path: str | Path) -> Path:
+    """Return the model file itself, or the one with the most steps in a run folder.
+
+    Raises: CheckpointError if there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = {int(m[1]): p for p in path.iterdir() if (m := _WEIGHTS.fullmatch(p.name))}
+    if not found:
+        raise CheckpointError(f"{path}: got a folder without weights-*.safetensors, expected a run folder")
+    return found[max(found)]

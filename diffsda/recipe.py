@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffsda.errors import InputError
 
@@ -246,9 +248,26 @@ _LIMITS: dict[str, tuple[type, float, bool]] = {
     "optim.seed": (int, 0, True),
 }
 
+# Recipes come out of strangers' files too: none may ask for a network that takes minutes or terabytes to build.
+_MOST = {
+    "clips.channels": 65_536,
+    "backbone.width": 16_384,
+    "backbone.blocks": 16,
+    "encoder.width": 16_384,
+    "encoder.blocks": 16,
+    "encoder.hidden": 65_536,
+    "encoder.static": 65_536,
+    "encoder.dynamic": 65_536,
+    "sampling.steps": 10_000,
+    "optim.draws": 10_000,
+}
+_MOST_PIXELS, _MOST_LEVELS, _MOST_MULTIPLIER, _MOST_FLOAT = 4096, 10, 64, 1e30
+
 
 def _check(recipe: Recipe) -> None:
     """Refuse values no model or training can have, one line each."""
+    for part in _PARTS:
+        _check_kinds(part, getattr(recipe, part))
     for path, (kind, least, inclusive) in _LIMITS.items():
         part, name = path.split(".")
         value = getattr(getattr(recipe, part), name)
@@ -256,6 +275,9 @@ def _check(recipe: Recipe) -> None:
         if not right_kind or value < least or (value == least and not inclusive):
             what = "a whole number" if kind is int else "a number"
             raise InputError(f"{path}: got {value!r}, expected {what} {'>=' if inclusive else '>'} {least:g}")
+        most = _MOST.get(path, float("inf") if kind is int or path == "sampling.S_max" else _MOST_FLOAT)
+        if value > most:
+            raise InputError(f"{path}: got {value!r}, expected at most {most:g}")
     for part in ("backbone", "encoder"):
         dropout = getattr(recipe, part).dropout
         if dropout >= 1:
@@ -278,11 +300,63 @@ def _check(recipe: Recipe) -> None:
         _check_unet(recipe)
 
 
+def _check_kinds(part: str, value: Any) -> None:
+    """Refuse settings of another kind than they are declared as, where ``_LIMITS`` does not say it better."""
+    if not isinstance(value, _PARTS[part]):
+        raise InputError(f"{part}: got {type(value).__name__}, expected a {_PARTS[part].__name__}")
+    for name, kind in _hints(_PARTS[part]).items():
+        given = getattr(value, name)
+        if f"{part}.{name}" not in _LIMITS and not _is(given, kind):
+            shown = repr(given) if len(repr(given)) < 80 else f"{repr(given)[:80]}..."
+            raise InputError(f"{part}.{name}: got {shown}, expected {_words(kind)}")
+
+
+# Reading a class's annotations back from text is slow; there are six classes.
+_hints = functools.cache(get_type_hints)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of an annotated kind."""
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in inner
+    if get_origin(kind) is tuple:
+        right = isinstance(value, tuple) and all(_is(v, inner[0]) for v in value)
+        return right and (Ellipsis in inner or len(value) == len(inner))
+    if isinstance(kind, UnionType):
+        return any(_is(value, k) for k in inner)
+    if kind is float:
+        return _is_number(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _words(kind: Any) -> str:
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(inner)}"
+    if get_origin(kind) is tuple:
+        return f"a list of {_words(inner[0])}s"
+    if isinstance(kind, UnionType):
+        return " or ".join(map(_words, inner))
+    return {bool: "true or false", int: "whole number", float: "number", type(None): "none"}.get(kind, kind.__name__)
+
+
 def _check_unet(recipe: Recipe) -> None:
     if recipe.clips.size is None or recipe.clips.size < 1:
         raise InputError("clips.size: got none, expected the height and width of a frame for a U-Net")
+    if recipe.clips.size > _MOST_PIXELS:
+        raise InputError(f"clips.size: got {recipe.clips.size}, expected at most {_MOST_PIXELS}")
     for part in ("backbone", "encoder"):
         net = getattr(recipe, part)
+        if max(len(net.multipliers), len(net.attention)) > _MOST_LEVELS:
+            raise InputError(
+                f"{part}: got {len(net.multipliers)} multipliers and {len(net.attention)} levels with attention, "
+                f"expected at most {_MOST_LEVELS}"
+            )
+        if any(not 1 <= m <= _MOST_MULTIPLIER for m in net.multipliers):
+            raise InputError(
+                f"{part}.multipliers: got {net.multipliers}, expected whole numbers from 1 to {_MOST_MULTIPLIER}"
+            )
         if not net.multipliers or any(net.width * m % 32 for m in net.multipliers):
             raise InputError(
                 f"{part}: got width {net.width} and multipliers {net.multipliers}, "

@@ -46,7 +46,9 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(name, str(error), error.exit_code)
     except ModuleNotFoundError as error:
         package = (error.name or "a package").partition(".")[0]
-        return _fail(name, f"{package} is not installed: pip install {package} (see `diffsda doctor`)", 3)
+        if package == "diffsda":
+            return _unexpected(name, error)
+        return _fail(name, f"{package} is not installed: {_pip(package)} (see `diffsda doctor`)", 3)
     except KeyboardInterrupt:
         return _fail(name, "interrupted", 130)
     except BrokenPipeError:
@@ -56,11 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError:
         return _fail(name, "out of memory; use a smaller --batch or fewer clips", 1)
     except Exception as error:
-        if os.environ.get("DIFFSDA_TRACEBACK"):
-            traceback.print_exc()
-        text = " ".join(str(error).split())[:300]
-        hint = "set DIFFSDA_TRACEBACK=1 to see where, and please report it"
-        return _fail(name, f"unexpected {type(error).__name__}: {text} ({hint})", 1)
+        return _unexpected(name, error)
 
 
 def usage() -> str:
@@ -78,6 +76,23 @@ def usage() -> str:
     )
 
 
+def _pip(package: str) -> str:
+    """Return how to install what is imported under this name."""
+    from diffsda.doctor import PARTS
+
+    return next((p.install for p in PARTS if p.module.partition(".")[0] == package), f"pip install {package}")
+
+
+def _unexpected(name: str, error: Exception) -> int:
+    if os.environ.get("DIFFSDA_TRACEBACK"):
+        traceback.print_exc()
+    text = " ".join(str(error).split())[:300]
+    hint = "set DIFFSDA_TRACEBACK=1 to see where, and please report it"
+    return _fail(name, f"unexpected {type(error).__name__}: {text} ({hint})", 1)
+
+
 def _fail(name: str, text: str, status: int) -> int:
-    print(f"{name}: error: {' '.join(text.split())}", file=sys.stderr)
+    # Names in files of strangers end up in messages: they must not steer the terminal.
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    print(f"{name}: error: {line}", file=sys.stderr)
     return status

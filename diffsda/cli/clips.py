@@ -40,11 +40,17 @@ def fresh_file(path: Path, *, overwrite: bool) -> None:
     fresh(path, overwrite=overwrite)
 
 
-def fresh(path: Path, *, overwrite: bool) -> None:
+def fresh(path: Path, *, overwrite: bool, option: str = "--out") -> None:
     """Refuse an existing file that may not be replaced, and a missing folder."""
     if path.is_dir():
-        raise InputError(f"--out: got the folder {path}, expected the name of a file")
+        raise InputError(f"{option}: got the folder {path}, expected the name of a file")
     if path.exists() and not overwrite:
-        raise InputError(f"--out: {path} exists already, expected a new file (or --overwrite)")
+        raise InputError(f"{option}: {path} exists already, expected a new file (or --overwrite)")
     if not path.parent.is_dir():
-        raise InputError(f"--out: there is no folder {path.parent}; make it first")
+        raise InputError(f"{option}: got {path}, expected a folder that exists; make {path.parent} first")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no clip could draw from, before any work is done."""
+    if not 0 <= seed < 2**62:
+        raise InputError(f"--seed: got {seed}, expected a whole number from 0 to 2^62")

@@ -11,7 +11,7 @@ import tyro
 
 from diffsda.cli.options import parse
 from diffsda.errors import CheckpointError
-from diffsda.header import read_header
+from diffsda.header import newest, read_header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,7 @@ def describe(path: Path) -> dict[str, Any]:
 
     Raises: CheckpointError for a damaged file, or one this program did not write.
     """
-    if path.is_dir():
-        found = sorted(path.glob("weights-*.safetensors"))
-        if not found:
-            raise CheckpointError(f"{path}: got a folder without weights-*.safetensors, expected a run folder")
-        path = found[-1]
+    path = newest(path)
     header = read_header(path)
     ours = header.ours()
     if ours is None or "recipe" not in ours:

@@ -42,7 +42,7 @@ class Options:
 def run(argv: list[str]) -> int:
     """Reconstruct clips, write them and say how close they are."""
     options = parse(Options, argv, "reconstruct", "Encode clips and sample them back.")
-    from diffsda.cli.clips import fresh_file, open_for, open_model
+    from diffsda.cli.clips import check_seed, fresh_file, open_for, open_model
     from diffsda.cli.progress import solver_bar
     from diffsda.data.arrays import write
     from diffsda.evaluate.reconstruction import mse
@@ -50,6 +50,7 @@ def run(argv: list[str]) -> int:
     from diffsda.tasks.reconstruct import reconstruct
 
     fresh_file(options.out, overwrite=options.overwrite)
+    check_seed(options.seed)
     model = open_model(options.model, options.device)
     clips = open_for(model, options.input, options.split, as_is=options.as_is)
     with solver_bar("reconstruct") as track:

@@ -29,7 +29,8 @@ class Interrupt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # A handler that was not set from Python reads as None and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:

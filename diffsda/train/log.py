@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,16 +46,12 @@ class Log:
         self.path = folder / FILE
         if after:
             self._forget(after)
-        self._file: IO[str] | None = self.path.open("a", buffering=1)
-        self._writer: Any = None
-        if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise MissingPackage(
-                    "TensorBoard is not installed: pip install 'diffsda[tensorboard]', or leave out --tensorboard"
-                ) from None
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=after)
+        # No buffer: a record is in the file when it is written, and none is left to fail again on closing.
+        try:
+            self._file: io.FileIO | None = io.FileIO(self.path, "a")
+        except OSError as error:
+            raise SaveError(f"{self.path}: could not be opened ({error.strerror})") from error
+        self._writer: Any = summary_writer()(str(folder / "tensorboard"), purge_step=after) if tensorboard else None
 
     def write(self, step: int, **values: float) -> None:
         """Append one record.
@@ -62,9 +59,11 @@ class Log:
         Raises: SaveError if the disk is full.
         """
         record = {"step": step, **{k: float(f"{v:.6g}") for k, v in values.items()}}
+        assert self._file is not None
+        line = (json.dumps(record) + "\n").encode()
         try:
-            assert self._file is not None
-            self._file.write(json.dumps(record) + "\n")
+            while line:
+                line = line[self._file.write(line) :]
         except OSError as error:
             raise SaveError(f"{self.path}: could not be written ({error.strerror})") from error
         if self._writer is not None:
@@ -86,6 +85,20 @@ class Log:
         atomic_write(self.path, lambda file: file.write(text.encode()))
 
 
+def summary_writer() -> Any:
+    """Return TensorBoard's class that writes event files.
+
+    Raises: MissingPackage if it is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingPackage(
+            "TensorBoard is not installed: pip install 'diffsda[tensorboard]', or leave out --tensorboard"
+        ) from None
+    return SummaryWriter
+
+
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Read the records of a run; a line cut short by a kill is left out."""
     if path.is_dir():
@@ -93,7 +106,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             record = json.loads(line)
         except ValueError:

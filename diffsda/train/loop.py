@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diffsda.atomic import atomic_write
 from diffsda.checkpoint import save
 from diffsda.errors import InputError, TrainingError
+from diffsda.firststage.whiten import Whitening
 from diffsda.model import DiffSDA
 from diffsda.recipe import Recipe
 from diffsda.train.data import Batch, Source, fits, whitening_for
 from diffsda.train.ema import Average
 from diffsda.train.guard import Guard
 from diffsda.train.interrupt import Interrupt
-from diffsda.train.log import Log, provenance
+from diffsda.train.log import Log, provenance, summary_writer
 from diffsda.train.lr import rate
 from diffsda.train.order import Order, seed_for
 from diffsda.train.parallel import Processes, join, wrap
@@ -64,7 +66,7 @@ class Result:
     step: int
     finished: bool
     signal: int | None
-    """The signal that stopped it, if one did."""
+    """The signal that stopped it before its last step, if one did."""
 
 
 def train(
@@ -88,7 +90,8 @@ def train(
     fits(clips, recipe)
     run = _Run(recipe, clips, Path(folder), options, processes)
     try:
-        return run.go(progress or (lambda step, total, values: None))
+        talk = progress if progress is not None and processes.first else lambda step, total, values: None
+        return run.go(talk)
     finally:
         run.close()
 
@@ -99,6 +102,8 @@ class _Run:
         self.log: Log | None = None
         if options.log_every < 1 or options.save_every < 1 or (options.until is not None and options.until < 1):
             raise InputError("log_every, save_every, until: got a number below 1, expected steps >= 1")
+        if options.tensorboard:
+            summary_writer()  # Refused now, before there is a folder.
         state = read_state(folder, recipe) if options.resume else None
         if state is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: exists already, expected a new folder (or --resume to go on with its run)")
@@ -131,35 +136,32 @@ class _Run:
         """Run until the budget, the stop step or a signal."""
         end = min(self.total, self.options.until or self.total)
         clock, since = time.perf_counter(), self.step
+        signal: int | None = None
         self.model.train()
         with Interrupt() as interrupt:
-            stop = False
-            while self.step < end and not stop:
-                batch = self.source.batch(self.order.indices(self.step))
-                lr = rate(self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch)
-                loss, norm = self.train_step(batch, self.step, lr)
-                self.guard.note(self.step, loss, norm)
-                if self.average is not None:
-                    self.average.update(self.model)
-                self.step += 1
-                if self.step % self.guard.every == 0:
+            while self.step < end and signal is None:
+                loss, norm, lr = self._advance()
+                look = self.step % self.guard.every == 0
+                record = self.step % self.options.log_every == 0 or self.step == end
+                # Every process takes part in what they ask each other, whoever writes.
+                if look or record:
                     self._check()
-                    stop = self.processes.any(interrupt.signal is not None)
-                if self.step % self.options.log_every == 0 or self.step == end:
+                if look or self.processes.world == 1:
+                    signal = self.processes.least(interrupt.signal)
+                if record:
                     mean = float(self.processes.mean(loss))
                     seconds = time.perf_counter() - clock
                     clips = (self.step - since) * self.recipe.optim.batch / max(seconds, 1e-9)
                     clock, since = time.perf_counter(), self.step
                     values = {"loss": mean, "grad_norm": float(norm), "lr": lr, "clips_per_s": clips}
                     if self.log is not None:
-                        self._check()
                         self.log.write(self.step, **values)
                     progress(self.step, self.total, values)
                 if self.step % self.options.save_every == 0:
                     self.save()
             self.save()
         self.model.eval()
-        return Result(self._result(), self.step, self.step >= self.total, interrupt.signal)
+        return Result(self._result(), self.step, self.step >= self.total, signal if self.step < end else None)
 
     def save(self) -> None:
         """Write the state of the run and the model, each completely or not at all."""
@@ -172,7 +174,7 @@ class _Run:
             write_state(self.folder, self._state())
             weights = None if self.average is None else self.average.state_dict(self.model)
             save(self.model, self.folder / f"weights-{self.step:08d}.safetensors", weights=weights)
-            for old in sorted(self.folder.glob("weights-*.safetensors"))[:-KEEP]:
+            for old in sorted(self.folder.glob(f"weights-{'[0-9]' * 8}.safetensors"))[:-KEEP]:
                 old.unlink()
         self.saved = self.step
         self.processes.wait()
@@ -181,6 +183,17 @@ class _Run:
         """Close the log."""
         if self.log is not None:
             self.log.close()
+
+    def _advance(self) -> tuple[Tensor, Tensor, float]:
+        """Do one step; return its loss, gradient norm and learning rate."""
+        batch = self.source.batch(self.order.indices(self.step))
+        lr = rate(self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch)
+        loss, norm = self.train_step(batch, self.step, lr)
+        self.guard.note(self.step, loss, norm)
+        if self.average is not None:
+            self.average.update(self.model)
+        self.step += 1
+        return loss, norm, lr
 
     def _result(self) -> DiffSDA:
         if self.average is None:
@@ -198,6 +211,8 @@ class _Run:
                 raise InputError(f"{self.folder}: cannot be made ({error.strerror}), expected a folder") from None
             _write_json(self.folder / "recipe.json", {**self.recipe.to_dict(), "digest": self.recipe.digest})
             _write_json(self.folder / "provenance.json", provenance())
+        for part in self.folder.glob(f".{'[0-9a-f]' * 16}.part"):
+            part.unlink()  # What a kill left of a file that was being written.
         self.log = Log(self.folder, after=self.step, tensorboard=self.options.tensorboard)
 
     def _state(self) -> dict[str, Any]:
@@ -207,6 +222,7 @@ class _Run:
             "digest": self.recipe.digest,
             "recipe": self.recipe.to_dict(),
             "clips": len(self.source),
+            "whitening": None if self.model.whitening is None else self.model.whitening.to_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if average is None else average.weights,
@@ -219,6 +235,8 @@ class _Run:
                 f"{self.folder}: the run was begun on {state['clips']} clips, got {len(self.source)}; "
                 "resume with the same data"
             )
+        if not _alike(state["whitening"], self.model.whitening):
+            raise InputError(f"{self.folder}: the run was begun on other clips or with another --whiten; use the same")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -228,20 +246,16 @@ class _Run:
 
     def _check(self) -> None:
         """Stop if a loss was not finite, and save the batch that did it."""
-        step = self.guard.bad_step()
-        if not self.processes.any(step is not None):
+        step = self.processes.least(self.guard.bad_step())
+        if step is None:
             return
-        where = "elsewhere"
-        if step is not None:
-            indices = self.order.indices(step)
-            batch = self.source.batch(indices)
-            path = self.folder / f"offending-{step:08d}.npz"
-            if self.processes.first:
-                self._save_batch(path, batch, indices, step)
-            where = str(path)
+        indices = self.order.indices(step)
+        path = self.folder / f"offending-{step:08d}.npz"
+        if self.processes.first:
+            self._save_batch(path, self.source.batch(indices), indices, step)
         raise TrainingError(
-            f"the loss or its gradient was not finite at step {step}; the batch is in {where}, the last good "
-            "checkpoint stays: look at the batch, lower optim.lr, or resume from it"
+            f"the loss or its gradient was not finite at step {step}; the batch is in {path}, the last good "
+            "checkpoint stays: look at the batch, or begin a new run with a lower optim.lr"
         )
 
     def _save_batch(self, path: Path, batch: Batch, indices: np.ndarray, step: int) -> None:
@@ -265,6 +279,14 @@ def _bf16(options: Options, processes: Processes) -> bool:
     if options.precision not in ("auto", "float32", "bf16"):
         raise InputError(f"precision: got {options.precision!r}, expected auto, float32 or bf16")
     return options.precision == "bf16" or (options.precision == "auto" and processes.device.type == "cuda")
+
+
+def _alike(held: dict[str, Any] | None, now: Whitening | None) -> bool:
+    """Compare the whitening a run was begun with to that of the clips it is to go on with."""
+    if held is None or now is None:
+        return held is None and now is None
+    old = Whitening.from_dict(held)
+    return np.allclose(old.mean, now.mean, rtol=1e-4, atol=1e-6) and np.allclose(old.std, now.std, rtol=1e-4)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 
 def seed_for(*words: int) -> int:
     """Mix whole numbers (seed, step, stream) into one independent 63-bit seed."""
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # Their number goes in as well: SeedSequence takes (5,) and (5, 0, 0) for the same.
+    mixed = np.random.SeedSequence((len(words), *words))
+    return int(mixed.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Order:

@@ -33,13 +33,14 @@ class Processes:
         dist.all_reduce(value)
         return value / self.world
 
-    def any(self, flag: bool) -> bool:
-        """Return whether any process raised its flag."""
+    def least(self, value: int | None) -> int | None:
+        """Return the smallest of the numbers the processes hold, or None if none of them holds one."""
         if self.world == 1:
-            return flag
-        value = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(value, op=dist.ReduceOp.MAX)
-        return bool(value)
+            return value
+        none = torch.iinfo(torch.int64).max
+        held = torch.tensor(none if value is None else value, dtype=torch.int64, device=self.device)
+        dist.all_reduce(held, op=dist.ReduceOp.MIN)
+        return None if int(held) == none else int(held)
 
     def wait(self) -> None:
         """Let all processes reach this point."""
@@ -67,6 +68,8 @@ def join(device: str = "auto") -> Processes:
         if not torch.cuda.is_available():
             raise InputError(f"device: got {device!r}, but no CUDA device is usable here; use cpu or auto")
         place = torch.device("cuda", local if place.index is None else place.index)
+        if place.index >= torch.cuda.device_count():
+            raise InputError(f"device: got {place}, but this machine has {torch.cuda.device_count()} CUDA devices")
         torch.cuda.set_device(place)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")

@@ -102,8 +102,9 @@ class TrainStep:
         for i, rows in enumerate(self.parts):
             sigma, noise = draws.rows(rows)
             part = batch.rows(rows).to(device)
-            with self._reduce_if(i == len(self.parts) - 1), self._autocast():
-                loss = self.model(part.x, sigma, noise, part.mask, part.lengths, count=count)
+            with self._reduce_if(i == len(self.parts) - 1):
+                with self._autocast():
+                    loss = self.model(part.x, sigma, noise, part.mask, part.lengths, count=count)
                 loss.backward()
             total += loss.detach()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip)
