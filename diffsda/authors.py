@@ -73,7 +73,9 @@ def load_authors(
     compare({k: tuple(v.shape) for k, v in tensors.items() if k in names}, shapes, str(path))
     for entry in known:
         if not tensors[entry.theirs].is_floating_point():
-            raise CheckpointError(f"{path}: {entry.theirs} holds {tensors[entry.theirs].dtype}, expected floating point")
+            raise CheckpointError(
+                f"{path}: {entry.theirs} holds {tensors[entry.theirs].dtype}, expected floating point"
+            )
         if entry.alias in tensors and not torch.equal(tensors[entry.alias], tensors[entry.theirs]):
             raise CheckpointError(f"{path}: {entry.alias} differs from {entry.theirs}, expected the same tensor")
     model.load_state_dict(to_ours(tensors, model), assign=True)

@@ -244,7 +244,7 @@ KINDS = {
     "pixel video, static factor a frame": video(8, 3, 3, ONE, ONE | {"shared_static": False}),
     "three blocks, attention on two levels": video(8, 2, 2, DEEP, ONE),
     "deep encoder, no attention outside the middle": video(8, 4, 2, ONE | {"attention": ()}, DEEP),
-    "one level": video(6, 1, 2, ONE | {"multipliers": (2,), "attention": (0,)}, ONE | {"multipliers": (1,)}),
+    "one level": video(6, 1, 2, ONE | {"multipliers": (2,), "attention": (0,)}, ONE | {"multipliers": (1,), "attention": ()}),
     "odd frame size": video(9, 3, 2, ONE | {"multipliers": (1, 1, 2)}, ONE | {"multipliers": (1, 2, 1)}),
     "audio": (
         9,

@@ -18,7 +18,7 @@ from diffsda.header import newest, read_header
 class Options:
     """Say what a model file holds."""
 
-    path: Annotated[str, tyro.conf.Positional]
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A model file, or a run folder."""
     json: bool = False
     """Print JSON."""
@@ -33,13 +33,13 @@ def run(argv: list[str]) -> int:
         return 0
     for name, value in about.items():
         if not isinstance(value, dict):
-            print(f"{name:<12} {value}")
+            print(f"{name:<12} {_shown(value)}")
             continue
         print(name)
         for key, inner in value.items():
             if isinstance(inner, dict):
                 inner = ", ".join(f"{k} {v}" for k, v in inner.items())
-            print(f"  {key:<12} {inner}")
+            print(f"  {_shown(key):<12} {_shown(inner)}")
     return 0
 
 
@@ -63,3 +63,8 @@ def describe(path: Path) -> dict[str, Any]:
         "whitening": ours.get("whitening"),
         "provenance": ours.get("provenance", {}),
     }
+
+
+def _shown(value: object) -> str:
+    """Return text fit for a terminal; a stranger's file may hold anything."""
+    return "".join(c if c.isprintable() else "?" for c in str(value))

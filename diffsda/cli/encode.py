@@ -15,9 +15,9 @@ from diffsda.cli.options import parse
 class Options:
     """Take clips apart into one static and many dynamic factors."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A model file, or a run folder."""
-    input: Annotated[str, tyro.conf.Positional]
+    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLIPS")]
     """Clips: a .npz, .npy or .safetensors file with x (N, V, C, H, W) or (N, V, F), or the name of a data set."""
     out: Path
     """File for the factors: static, dynamic, and lengths if the clips have them (.npz or .safetensors)."""

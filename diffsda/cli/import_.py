@@ -17,7 +17,7 @@ from diffsda.cli.options import parse
 class Options:
     """Turn weights of the authors' code into a model file."""
 
-    path: Annotated[str, tyro.conf.Positional]
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
     """The authors' state dict: .pth or .safetensors."""
     out: Path
     """The model file to write (.safetensors)."""

@@ -38,7 +38,7 @@ def parse(kind: type[Kind], argv: list[str], verb: str, description: str, defaul
 def _plain(text: str, verb: str) -> str:
     """Return the parser's message without its frame, its title and its pointer to the help."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [re.sub(r"[\u2500-\u257f|]", " ", line).strip() for line in text.splitlines()]
+    lines = [re.sub(r"[\u2500-\u257f]", " ", line).strip(" |") for line in text.splitlines()]
     title, *rest = [line for line in lines if line.strip("- ")] or ["no message"]
     words = " ".join(rest or [title]).split("For full helptext")[0].strip().rstrip(".")
     return f"{words}; see `diffsda {verb} --help`"

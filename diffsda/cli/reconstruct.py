@@ -17,9 +17,9 @@ from diffsda.cli.options import parse
 class Options:
     """Encode clips and sample them back."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A model file, or a run folder."""
-    input: Annotated[str, tyro.conf.Positional]
+    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLIPS")]
     """Clips: a .npz, .npy or .safetensors file, or the name of a data set."""
     out: Path
     """File for the clips, in the units they came in."""

@@ -15,11 +15,11 @@ from diffsda.cli.options import parse
 class Options:
     """Give clips the dynamics of other clips."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A model file, or a run folder."""
-    static: Annotated[str, tyro.conf.Positional]
+    static: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STATIC")]
     """Clips that lend their static factor: a file, or the name of a data set."""
-    dynamic: Annotated[str, tyro.conf.Positional]
+    dynamic: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DYNAMIC")]
     """Clips that lend their dynamics: as many, or one of either, or any number with --grid."""
     out: Path
     """File for the swapped clips, in the units they came in."""

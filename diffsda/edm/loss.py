@@ -40,7 +40,8 @@ def weighted_error(
     add up to the whole.
     """
     extra = (1,) * (clean.ndim - 1)
-    error = weight.reshape(-1, *extra) * (denoised.float() - clean.float()) ** 2
+    kind = torch.promote_types(denoised.dtype, torch.float32)  # at least float32; float64 stays
+    error = weight.reshape(-1, *extra) * (denoised.to(kind) - clean.to(kind)) ** 2
     if mask is not None:
         error = torch.where(mask == 1, torch.zeros_like(error), error)
     if real is None and count is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffsda.evaluate.disentanglement import Scores as Measured
-from diffsda.firststage.clips import raw
 from diffsda.model import DiffSDA
 from diffsda.report.canvas import save
 from diffsda.report.curves import loss_curve, rate_curve
@@ -117,7 +116,7 @@ def _draw(folder: Path, model: DiffSDA, test: Clips, *, label: str, seed: int) -
     names = [f"{label} {labels[i] + 1}" for i in shown]
     about = {"recipe": model.recipe.digest, "seed": seed, "step": model.provenance.get("step", "")}
     place = folder / "figures"
-    paths = {"swaps": draw_swaps(model, few, few, place / "swaps.png", seed=seed, titles=(names, names))}
+    paths = {"swaps": draw_swaps(model, few, few, place / "swaps.png", seed=seed, titles=(names, names), whitened=True)}
     back = reconstruct(model, few, seed=seed, noise="fresh")
     both = np.stack([few.x, back], 1).reshape(-1, *few.x.shape[1:])
     twice = None if few.lengths is None else np.repeat(few.lengths, 2)
@@ -127,7 +126,7 @@ def _draw(folder: Path, model: DiffSDA, test: Clips, *, label: str, seed: int) -
     records = read_log(folder)
     steps, losses = [r["step"] for r in records], [r["loss"] for r in records]
     drawn = {
-        "strips": strip(raw(both, model.whitening, twice), twice, titles=titles, unit="cepstrum"),
+        "strips": strip(both, twice, titles=titles, unit="whitened cepstrum"),
         "static": static_scatter(static, labels, what=label),
         "dynamic": dynamic_curves(dynamic, labels, test.lengths, what=label),
         "loss": loss_curve(steps, losses),

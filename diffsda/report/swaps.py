@@ -29,24 +29,28 @@ def draw_swaps(
     steps: int | None = None,
     seed: int = 0,
     titles: tuple[Sequence[str], Sequence[str]] | None = None,
+    whitened: bool = False,
 ) -> Path:
     """Swap the first donors of each kind with each other and draw the grid as a PNG.
 
-    ``static`` and ``dynamic`` are whitened; the figure is in the units people brought.
+    ``static`` and ``dynamic`` are whitened; the figure is in the units people brought, or (``whitened``) in those of
+    the model, where every channel varies as much.
     Raises: InputError as ``swap``; SaveError if the figure cannot be written.
     """
     static, dynamic = static.select(slice(0, MOST)), dynamic.select(slice(0, MOST))
     giver, taker = pairs(len(static), len(dynamic), grid=True)
     x = swap(model, static.select(giver), dynamic.select(taker), noise=noise, steps=steps, seed=seed)
     lengths = None if dynamic.lengths is None else dynamic.lengths[taker]
-    swaps = raw(x, model.whitening, lengths).reshape(len(static), len(dynamic), *x.shape[1:])
+    whitening = None if whitened else model.whitening
+    swaps = raw(x, whitening, lengths).reshape(len(static), len(dynamic), *x.shape[1:])
     figure = swap_grid(
-        raw(static.x, model.whitening, static.lengths),
-        raw(dynamic.x, model.whitening, dynamic.lengths),
+        raw(static.x, whitening, static.lengths),
+        raw(dynamic.x, whitening, dynamic.lengths),
         swaps,
         static_lengths=static.lengths,
         dynamic_lengths=dynamic.lengths,
         titles=titles,
+        unit="whitened" if whitened else "value",
     )
     return save(
         figure,

@@ -1,0 +1,63 @@
+# Every target sets up what it needs; `make help` lists them.
+PYTHON ?= python3
+# Where there is no NVIDIA GPU, a CPU build of torch is enough; override with make setup TORCH='torch==...'.
+TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo 'torch>=2.11' || echo 'torch==2.13.0')
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-table test test-full lint types bench readme gpu clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv and install everything the other targets need
+
+$(READY): pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'make: got $(shell $(PYTHON) --version 2>&1), expected Python 3.11 or newer: make PYTHON=python3.12 ...'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo 'make: this Python cannot make environments: apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q --disable-pip-version-check '$(TORCH)'
+	$(RUN) -m pip install -q --disable-pip-version-check -e '.[test,dev]'
+	@touch $(READY)
+
+demo: $(READY) ## train on embedded real speech, swap, score, draw: runs/demo/index.html
+	@$(RUN) -m diffsda demo --out runs/demo --overwrite
+
+demo-table: $(READY) ## the demo with seeds 0, 1 and 2, kept as a record and written into the README
+	$(RUN) -m diffsda demo --out runs/demo-seeds --overwrite --seeds 0 1 2 --record bench/records/demo.json
+	$(RUN) -m diffsda.bench.tables README.md
+
+test: $(READY) ## the tests, with coverage (at most 15 minutes on 2 cores)
+	$(RUN) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-full: $(READY) ## what is slow: soaks, packaging, the demo, the benches once
+	$(RUN) -m pytest -m slow
+
+lint: $(READY) ## style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(READY) ## static types, over a linked tree shaped like the installed package
+	@rm -rf .types && mkdir -p .types/diffsda
+	@for f in diffsda/*; do ln -s "../../$$f" .types/diffsda/; done
+	@for d in kernels export data bench; do ln -s "../../$$d" ".types/diffsda/$$d"; done
+	MYPYPATH=.types $(RUN) -m mypy -p diffsda
+
+bench: $(READY) ## time ours, the published execution and the floor side by side; the last line is JSON
+	$(RUN) -m pytest bench -o python_files='bench_*.py' -o addopts= -q --benchmark-only --benchmark-json .bench.json \
+	  --benchmark-columns=min,median --benchmark-disable-gc
+	@$(RUN) -m diffsda.bench.record .bench.json && rm .bench.json
+
+readme: $(READY) ## write the README's tables from the records
+	$(RUN) -m diffsda.bench.tables README.md
+
+gpu: ## tests and benches on a GPU host, from the checkout, without installing; records under $$OUT
+	REQUIRE_GPU=1 PYTHONPATH=. $(PYTHON) -m pytest -q -m gpu -p no:cacheprovider tests
+	PYTHONPATH=. $(PYTHON) -m diffsda doctor || true
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .types runs .bench.json
