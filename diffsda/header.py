@@ -61,6 +61,8 @@ def read_header(path: str | Path) -> Header:
         metadata = {str(k): str(v) for k, v in head.pop("__metadata__", {}).items()}
         tensors = {k: (str(v["dtype"]), tuple(map(int, v["shape"]))) for k, v in head.items()}
         longest = max((int(v["data_offsets"][1]) for v in head.values()), default=0)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}), expected a model file") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):

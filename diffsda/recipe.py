@@ -266,6 +266,8 @@ _MOST_PIXELS, _MOST_LEVELS, _MOST_MULTIPLIER, _MOST_FLOAT = 4096, 10, 64, 1e30
 
 def _check(recipe: Recipe) -> None:
     """Refuse values no model or training can have, one line each."""
+    if not isinstance(recipe.name, str):
+        raise InputError(f"name: got {recipe.name!r}, expected a text")
     for part in _PARTS:
         _check_kinds(part, getattr(recipe, part))
     for path, (kind, least, inclusive) in _LIMITS.items():

@@ -1,0 +1,68 @@
+"""Records and tables: what was measured is what is printed."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffsda.bench import tables
+from diffsda.bench.cases import CASES, Case, denoise, encode, sample, train
+from diffsda.bench.record import summarise
+from diffsda.errors import InputError
+
+
+def raw() -> dict:
+    about = {"what": "encode", "preset": "p", "floor_s": 1.0, "flops": 5, "difference": 0.0, "batch": 2, "frames": 3}
+    return {
+        "benchmarks": [
+            {"extra_info": {**about, "published_s": [6.0, 4.0, 9.0]}, "stats": {"data": [3.0, 2.0, 3.0]}},
+        ]
+    }
+
+
+def test_summarise_takes_best_rounds_and_paired_ratio():
+    row = summarise(raw())["encode/p"]
+    assert (row["ours_s"], row["published_s"], row["floor_s"]) == (2.0, 4.0, 1.0)
+    assert row["ratio"] == 2.0  # median of 2, 2, 3
+    assert row["flops"] == 5
+
+
+def test_bench_table_shows_ratios():
+    about = {"device": "d", "threads": 2, "torch": "t", "date": "2000-01-01"}
+    table = tables.bench_table({"about": about, "rows": summarise(raw())})
+    assert "| encode/p | 2 x 3 | **2.00** | 2.00 |" in table
+
+
+def test_fill_replaces_only_between_markers():
+    text = "a\n<!-- table:x -->\nold\n<!-- /table:x -->\nb"
+    filled = tables.fill(text, "x", "new")
+    assert filled == "a\n<!-- table:x -->\nnew\n<!-- /table:x -->\nb"
+    assert tables.fill(filled, "x", "new") == filled
+    with pytest.raises(InputError, match="table:y"):
+        tables.fill(text, "y", "new")
+
+
+def test_demo_table_marks_missed_goals():
+    names = [n for n in tables._SCORES if not n.startswith("closer")]
+    result = dict.fromkeys(names, 0.5) | {"seed": 0, "seconds": 100.0, "accuracy_static": 0.98}
+    result |= {f"trajectory_to_{x}_fresh_noise": 0.1 for x in ("static", "dynamic")}
+    result |= {"trajectory_to_dynamic": 0.9}
+    table = tables.demo_table({"about": {"torch": "t", "threads": 2}, "results": [result, {**result, "seed": 1}]})
+    rows = {line.split(" | ")[0].strip("| "): line for line in table.splitlines() if line.startswith("| ")}
+    assert "met" in rows["speaker read from s"]
+    assert "**missed**" in rows["equal error rate of s"]
+    assert "0.400" in rows["difference of these two cosines"]
+
+
+@pytest.mark.parametrize("what", [encode, denoise, train])
+def test_both_ways_compute_the_same(what):
+    one = Case("physionet", CASES["physionet"])
+    expected, got = what(one, "published")(), what(one, "ours")()
+    assert (expected - got).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", CASES)
+def test_samples_agree(preset):
+    one = Case(preset, 1)
+    expected, got = sample(one, "published")(), sample(one, "ours")()
+    assert (expected - got).abs().max() <= 1e-4 * expected.abs().max()
