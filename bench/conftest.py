@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from diffsda.bench.cases import TOLERANCE, Case, case
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# One thread: a second one waits by spinning, which ruins every figure where cores are shared.
+torch.set_num_threads(1)
 
 Maker = Callable[[Case, str], Callable[[], Tensor]]
 

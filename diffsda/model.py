@@ -129,12 +129,13 @@ class DiffSDA(nn.Module):
         steps: int | None = None,
         seed: Seed = 0,
         *,
+        lengths: Any = None,
         progress: Progress = iter,
     ) -> Tensor:
         """Make clips with these factors: Heun's method, 2 * steps - 1 evaluations.
 
         Shapes: noise unit Gaussian like the clips, or None to draw it from ``seed`` (clip i from seed + i, or
-        one seed a clip) -> clips (B, V, ...).
+        one seed a clip); lengths (B,) or None -> clips (B, V, ...), frames beyond their length 0.
         Source: DiffSDA Algorithm 1. Differs: see ``sampling_plan``.
         Raises: InputError for steps < 2 or noise of another shape.
         """
@@ -147,13 +148,15 @@ class DiffSDA(nn.Module):
             raise InputError(f"noise: got {tuple(start.shape)}, expected {tuple(shape)} for these factors")
         plan = sampling_plan(sampling, self.denoiser.precondition)
         x = start * sampling.sigma_max
-        return self._solve(x, f, plan, fresh=source, progress=progress)
+        return self._solve(x, f, plan, check.lengths(lengths, x), fresh=source, progress=progress)
 
     @torch.no_grad()
-    def invert(self, x: Any, f: Factors, steps: int | None = None, *, progress: Progress = iter) -> Tensor:
+    def invert(
+        self, x: Any, f: Factors, steps: int | None = None, *, lengths: Any = None, progress: Progress = iter
+    ) -> Tensor:
         """Return the start noise that leads to these clips (stochastic encoding), of unit variance.
 
-        Shapes: like x. 2 * steps - 1 evaluations.
+        Shapes: like x; lengths (B,) or None, frames beyond them come back 0. 2 * steps - 1 evaluations.
         Source: DiffSDA Algorithm 2. Differs: see ``inversion_plan``.
         Raises: InputError for steps < 2, or x and f of different clips.
         """
@@ -161,7 +164,8 @@ class DiffSDA(nn.Module):
         self._same_clips(x, f)
         sampling = self._sampling(steps)
         plan = inversion_plan(sampling, self.denoiser.precondition)
-        return self._solve(x, f, plan, progress=progress) / sampling.sigma_max
+        lengths = check.lengths(lengths, x)
+        return self._solve(x, f, plan, lengths, progress=progress) / sampling.sigma_max
 
     @torch.no_grad()
     def reconstruct(
@@ -185,8 +189,9 @@ class DiffSDA(nn.Module):
             x = self._clips(x)
             lengths = check.lengths(lengths, x)
             f = self.encoder(x, lengths)
-            start = self.invert(x, f, steps, progress=progress) if noise == "own" else None
-            return _blank(self.sample(f, start, steps, seed, progress=progress), lengths)
+            options: dict[str, Any] = {"lengths": lengths, "progress": progress}
+            start = self.invert(x, f, steps, **options) if noise == "own" else None
+            return self.sample(f, start, steps, seed, **options)
 
     @torch.no_grad()
     def swap(
@@ -227,24 +232,42 @@ class DiffSDA(nn.Module):
                 )
             lengths_static = check.lengths(lengths_static, x_static, name="lengths_static")
             lengths_dynamic = check.lengths(lengths_dynamic, x_dynamic, name="lengths_dynamic")
+            if noise == "static" or not self.encoder.shared:
+                _same_lengths(lengths_static, lengths_dynamic, x_dynamic.shape[1])
             giver, taker = self.encoder(x_static, lengths_static), self.encoder(x_dynamic, lengths_dynamic)
             mixed = giver.swap(dynamic_from=taker)
             if noise == "dynamic":
-                start = self.invert(x_dynamic, taker, steps, progress=progress)
+                start = self.invert(x_dynamic, taker, steps, lengths=lengths_dynamic, progress=progress)
             elif noise == "static":
-                start = self.invert(x_static, giver, steps, progress=progress)
+                start = self.invert(x_static, giver, steps, lengths=lengths_static, progress=progress)
             else:
                 start = SampleNoise(seed, x_dynamic.shape, like=x_dynamic, shared=noise == "shared")()
-            return _blank(self.sample(mixed, start, steps, seed, progress=progress), lengths_dynamic)
+            return self.sample(mixed, start, steps, seed, lengths=lengths_dynamic, progress=progress)
 
-    def _solve(self, x: Tensor, f: Factors, plan: Plan, **options: Any) -> Tensor:
-        """Follow a plan with all conditioning worked out beforehand."""
-        frames = x.shape[:2]
-        fresh = options.pop("fresh", None)
-        flat = None if fresh is None else lambda: fresh().flatten(0, 1)
+    def _solve(
+        self,
+        x: Tensor,
+        f: Factors,
+        plan: Plan,
+        lengths: Tensor | None,
+        *,
+        fresh: SampleNoise | None = None,
+        progress: Progress,
+    ) -> Tensor:
+        """Follow a plan with all conditioning worked out beforehand; padded frames are 0, skipped on the CPU."""
+        flat, a, frames = x.flatten(0, 1), self._rows(f), x.shape[:2]
+        rows = real_rows(lengths, x.shape[1])
+
+        def chosen(values: Tensor) -> Tensor:
+            return values if rows is None else values[rows]
+
+        noise = None if fresh is None else lambda: chosen(fresh().flatten(0, 1))
         with self._evaluating():
-            evaluate = self.denoiser.evaluate(plan.levels, self._rows(f))
-            return heun(evaluate, x.flatten(0, 1), plan, fresh=flat, **options).unflatten(0, frames)
+            evaluate = self.denoiser.evaluate(plan.levels, chosen(a))
+            y = heun(evaluate, chosen(flat), plan, fresh=noise, progress=progress)
+        if rows is not None:
+            y = torch.zeros_like(flat).index_copy(0, rows, y)
+        return _blank(y.unflatten(0, frames), lengths)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -341,3 +364,13 @@ def _blank(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Set padded frames to 0."""
     real = valid(lengths, x.shape[1])
     return x if real is None else x * real.reshape(*real.shape, *(1,) * (x.ndim - 2))
+
+
+def _same_lengths(static: Tensor | None, dynamic: Tensor | None, frames: int) -> None:
+    """Refuse donors of which one would lend its padding to the other."""
+    given = [[frames] if n is None or bool((n == frames).all()) else n.tolist() for n in (static, dynamic)]
+    if given[0] != given[1]:
+        raise InputError(
+            f"swap: got static donors of lengths {given[0]} and dynamic donors of {given[1]}, expected the same "
+            "when the start noise or a per-frame static factor comes from the static donor"
+        )

@@ -76,8 +76,8 @@ def test_scores_are_of_the_saved_model(demo):
     fit, test = (whitened(japanese_vowels.load(s), model.whitening) for s in ("train", "test"))
     again = score(model, fit, test, label="speaker", seed=0)
     assert again.accuracy_static == pytest.approx(line["accuracy_static"], abs=1e-4)
-    assert again.swap_read_as_static == pytest.approx(line["swap_read_as_static"], abs=0.006)
-    assert again.trajectory_to_dynamic == pytest.approx(line["trajectory_to_dynamic"], abs=1e-3)
+    assert again.swaps["dynamic"].read_as_static == pytest.approx(line["swap_read_as_static"], abs=0.006)
+    assert again.swaps["dynamic"].trajectory_to_dynamic == pytest.approx(line["trajectory_to_dynamic"], abs=1e-3)
 
 
 def test_donors_have_another_label():
@@ -95,8 +95,9 @@ def test_swap_of_reconstructed_motion_scores_as_expected(demo):
     fit, test = (whitened(japanese_vowels.load(s), model.whitening) for s in ("train", "test"))
     few = test.select(np.arange(0, 370, 10))
     own = score(model, fit, few, label="speaker", pairs=np.arange(len(few)))
-    assert own.swap_read_as_static == own.swap_read_as_dynamic >= 0.9
-    assert own.trajectory_to_dynamic > 0.999
+    swaps = own.swaps["dynamic"]
+    assert swaps.read_as_static == swaps.read_as_dynamic >= 0.9
+    assert swaps.trajectory_to_dynamic > 0.999
 
 
 def test_refuses_an_existing_folder(tmp_path, capsys):

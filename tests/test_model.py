@@ -75,7 +75,7 @@ def test_padding_changes_nothing(kind, build):
     f, g = model.encode(first, LENGTHS), model.encode(second, LENGTHS)
     close(f.static, g.static, 0)
     close(f.dynamic, g.dynamic, 0)
-    assert float(f.dynamic[1, 2:].abs().max()) == 0
+    assert not f.dynamic[1, 2:].any()
     losses = [model.loss(y, sigma, padded_with(noise, v), lengths=LENGTHS) for y, v in ((first, 0.0), (second, ""))]
     close(losses[0], losses[1])
     close_gradients(*(gradients(model, loss) for loss in losses))
@@ -178,7 +178,7 @@ def test_the_loss_is_the_weighted_error_and_the_mask_counts_in_the_mean(kind, bu
 @every
 def test_several_draws_are_the_mean_of_single_ones(kind, build):
     model = build(kind)
-    x, mask = clips_for(model), None
+    x = clips_for(model)
     mask = (torch.rand_like(x) < 0.4).double()
     sigma, noise = draws_for(x, 3)
     for lengths in (None, LENGTHS):
@@ -232,7 +232,9 @@ def test_a_batch_samples_like_its_clips_one_by_one(kind, build):
     together = model.sample(f, seed=11)
     for i in range(3):
         close(together[i : i + 1], model.sample(f[i], seed=11 + i))
-    close(model.sample(f, seed=[13, 5, 11])[[0, 2]], torch.cat([model.sample(f[0], seed=13), model.sample(f[2], seed=11)]))
+    close(
+        model.sample(f, seed=[13, 5, 11])[[0, 2]], torch.cat([model.sample(f[0], seed=13), model.sample(f[2], seed=11)])
+    )
     assert not torch.equal(together, model.sample(f, seed=12))
 
 
@@ -272,16 +274,16 @@ def test_swap_and_reconstruct_are_what_they_are_made_of(kind, build):
     x, y = clips_for(model), clips_for(model)
     f, g = model.encode(x), model.encode(y)
     mixed = f.swap(dynamic_from=g)
-    starts = {"dynamic": model.invert(y, g, 3), "static": model.invert(x, f, 3), "fresh": None}
+    starts = {"dynamic": model.invert(y, g, 2), "static": model.invert(x, f, 2), "fresh": None}
     for noise, start in starts.items():
-        close(model.swap(x, y, noise=noise, steps=3, seed=4), model.sample(mixed, start, 3, 4))
-    shared = model.swap(x, y, noise="shared", steps=3, seed=4)
-    assert not torch.equal(shared, model.swap(x, y, noise="fresh", steps=3, seed=4))
-    close(model.reconstruct(x, steps=3), model.sample(f, starts["static"], 3))
-    close(model.reconstruct(x, steps=3, noise="fresh", seed=2), model.sample(f, None, 3, 2))
+        close(model.swap(x, y, noise=noise, steps=2, seed=4), model.sample(mixed, start, 2, 4))
+    shared = model.swap(x, y, noise="shared", steps=2, seed=4)
+    assert not torch.equal(shared, model.swap(x, y, noise="fresh", steps=2, seed=4))
+    close(model.reconstruct(x, steps=2), model.sample(f, starts["static"], 2))
+    close(model.reconstruct(x, steps=2, noise="fresh", seed=2), model.sample(f, None, 2, 2))
 
 
-@every
+@pytest.mark.parametrize("kind", [k for k in CHANGES if k != "video"])
 def test_swap_of_padded_clips(kind, build):
     model = build(kind)
     x, y = padded_with(clips_for(model), "garbage"), padded_with(clips_for(model), "garbage")
@@ -289,10 +291,10 @@ def test_swap_of_padded_clips(kind, build):
         both = {"lengths_static": LENGTHS, "lengths_dynamic": LENGTHS, "noise": noise, "steps": 2}
         given = model.swap(x, y, **both)
         close(given, model.swap(padded_with(x, 0.0), padded_with(y, 0.0), **both))
-        assert float(given[1, 2:].abs().max()) == 0
+        assert not given[1, 2:].any()
     back = model.reconstruct(x, LENGTHS, steps=2)
     close(back[1:2, :2], model.reconstruct(x[1:2, :2], steps=2))
-    assert float(back[1, 2:].abs().max()) == 0
+    assert not back[1, 2:].any()
 
 
 def test_donors_of_other_lengths(build):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from diffsda.errors import InputError
 from diffsda.evaluate.eer import equal_error_rate
@@ -16,9 +16,26 @@ from diffsda.evaluate.probe import accuracy, frames, mean_over_time, repeat, res
 from diffsda.evaluate.reconstruction import mse
 from diffsda.evaluate.trajectory import centred_cosine
 from diffsda.model import DiffSDA, StartNoise
+from diffsda.tasks.encode import encode
+from diffsda.tasks.reconstruct import reconstruct
+from diffsda.tasks.swap import swap
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
+
+
+@dataclass(frozen=True)
+class SwapScores:
+    """Scores of swaps: whose label a judge fitted on real clips reads, and whose motion they have."""
+
+    read_as_static: float
+    """Share of swaps read as the static donor's label."""
+    read_as_dynamic: float
+    """Share of swaps read as the dynamics donor's label."""
+    trajectory_to_dynamic: float
+    """Mean cosine of the swap's centred trajectory to its dynamics donor's."""
+    trajectory_to_static: float
+    """Mean cosine of the swap's centred trajectory to its static donor's."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +56,14 @@ class Scores:
     """Verification by the cosine of the mean of d; 0.5 is best."""
     eer_mean_feature: float
     """Baseline: verification by the raw time mean."""
-    swap_read_as_static: float
-    """Swaps that a judge fitted on real clips reads as the static donor's label."""
-    swap_read_as_dynamic: float
-    """Swaps that the judge reads as the dynamics donor's label."""
     judge_on_real: float
-    """The judge on the real test clips: the ceiling of the two above."""
-    trajectory_to_dynamic: float
-    """Cosine of the swap's centred trajectory to its dynamics donor's."""
-    trajectory_to_static: float
-    """Cosine of the swap's centred trajectory to its static donor's."""
+    """The judge on the real test clips: the ceiling of what it reads from swaps."""
     reconstruction_mse: float
     """From the clip's own stochastic code, in whitened units (standard deviation 0.5)."""
     reconstruction_mse_fresh: float
     """From fresh start noise: what the factors alone hold."""
+    swaps: dict[str, SwapScores]
+    """The swaps, by where their start noise came from."""
 
 
 def donors(labels: Array, seed: int) -> Array:
@@ -68,40 +79,30 @@ def donors(labels: Array, seed: int) -> Array:
     return np.array([draw.choice(np.flatnonzero(labels != label)) for label in labels])
 
 
-@torch.no_grad()
 def score(
     model: DiffSDA,
     fit: Clips,
     test: Clips,
     *,
     label: str,
-    noise: StartNoise = "dynamic",
+    noises: Sequence[StartNoise] = ("dynamic",),
     seed: int = 0,
     pairs: Array | None = None,
 ) -> Scores:
     """Score a model on clips that carry a static label.
 
-    ``fit`` trains the probes and the judge, ``test`` is scored; both whitened as the model expects. ``noise``
-    is the start noise policy of the swaps, ``pairs`` the dynamics donor of every test clip (drawn from
-    ``seed`` if left out).
+    ``fit`` trains the probes and the judge, ``test`` is scored; both whitened as the model expects. ``noises`` are
+    the start noise policies swaps are made with, ``pairs`` the dynamics donor of every test clip (drawn from ``seed``
+    if left out).
     Source: DiffSDA section 5 (EER), its neighbours' downstream probes and swap judges.
     """
-    f_fit, f_test = (model.encode(c.x, c.lengths) for c in (fit, test))
+    f_fit, f_test = encode(model, fit), encode(model, test)
     y_fit, y_test = fit.labels[label], test.labels[label]
     s_fit, s_test = f_fit.static.numpy(), f_test.static.numpy()
     d_fit, d_test = f_fit.dynamic.numpy(), f_test.dynamic.numpy()
     mean_fit, mean_test = mean_over_time(fit.x, fit.lengths), mean_over_time(test.x, test.lengths)
     judge = Judge.fit(fit.x, y_fit, fit.lengths)
-    other = donors(y_test, seed) if pairs is None else np.asarray(pairs)
-    giver = test.select(other)
-    swapped = model.swap(
-        test.x,
-        giver.x,
-        noise=noise,
-        seed=seed,
-        lengths_static=test.lengths,
-        lengths_dynamic=giver.lengths,
-    ).numpy()
+    giver = test.select(donors(y_test, seed) if pairs is None else np.asarray(pairs))
     return Scores(
         accuracy_static=accuracy(s_fit, y_fit, s_test, y_test),
         accuracy_dynamic_frame=accuracy(
@@ -115,13 +116,21 @@ def score(
         eer_static=equal_error_rate(s_test, y_test),
         eer_dynamic=equal_error_rate(mean_over_time(d_test, test.lengths), y_test),
         eer_mean_feature=equal_error_rate(mean_test, y_test),
-        swap_read_as_static=judge.share(swapped, y_test, giver.lengths),
-        swap_read_as_dynamic=judge.share(swapped, giver.labels[label], giver.lengths),
         judge_on_real=judge.share(test.x, y_test, test.lengths),
-        trajectory_to_dynamic=float(centred_cosine(swapped, giver.x, giver.lengths, giver.lengths).mean()),
-        trajectory_to_static=float(centred_cosine(swapped, test.x, giver.lengths, test.lengths).mean()),
-        reconstruction_mse=mse(model.reconstruct(test.x, test.lengths).numpy(), test.x, test.lengths),
-        reconstruction_mse_fresh=mse(
-            model.reconstruct(test.x, test.lengths, noise="fresh", seed=seed).numpy(), test.x, test.lengths
-        ),
+        reconstruction_mse=mse(reconstruct(model, test, seed=seed), test.x, test.lengths),
+        reconstruction_mse_fresh=mse(reconstruct(model, test, noise="fresh", seed=seed), test.x, test.lengths),
+        swaps={noise: _swaps(model, test, giver, judge, label, noise, seed) for noise in noises},
+    )
+
+
+def _swaps(
+    model: DiffSDA, test: Clips, giver: Clips, judge: Judge, label: str, noise: StartNoise, seed: int
+) -> SwapScores:
+    """Swap every test clip with its donor and score what comes out, which is as long as the donor."""
+    made = swap(model, test, giver, noise=noise, seed=seed)
+    return SwapScores(
+        read_as_static=judge.share(made, test.labels[label], giver.lengths),
+        read_as_dynamic=judge.share(made, giver.labels[label], giver.lengths),
+        trajectory_to_dynamic=float(centred_cosine(made, giver.x, giver.lengths, giver.lengths).mean()),
+        trajectory_to_static=float(centred_cosine(made, test.x, giver.lengths, test.lengths).mean()),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +27,15 @@ SHOWN = 4
 """Clips drawn in the grid and the strips."""
 
 
-def write_demo(
-    folder: Path, model: DiffSDA, test: Clips, scores: Mapping[str, Measured], *, label: str, seed: int
-) -> Path:
+def write_demo(folder: Path, model: DiffSDA, test: Clips, scores: Measured, *, label: str, seed: int) -> Path:
     """Draw a run's figures into ``folder/figures`` and write ``folder/index.html``; return the page's path.
 
-    ``test`` is whitened; ``scores`` holds the scores under each start noise policy, the main one first.
+    ``test`` is whitened; the first start noise policy of ``scores`` is the main one.
     Raises: SaveError if something cannot be written.
     """
     (folder / "figures").mkdir(exist_ok=True)
     figures = _draw(folder, model, test, label=label, seed=seed)
-    main = next(iter(scores))
+    main = next(iter(scores.swaps))
     sections: list[Section] = [
         Text(
             f"A model of {sum(p.numel() for p in model.parameters()):,} weights was trained without labels on "
@@ -46,7 +43,7 @@ def write_demo(
             f"to 29 frames). It takes each one apart into one static factor s and one dynamic factor d a frame. "
             f"Everything below is on the {len(test)} utterances of the official test split."
         ),
-        Scores(tuple(goals(scores[main])), caption=f"Scores on the test split; swaps start from {_source(main)}"),
+        Scores(tuple(goals(scores)), caption=f"Scores on the test split; swaps start from {_source(main)}"),
         _comparison(scores),
         figures["swaps"],
         figures["strips"],
@@ -69,7 +66,8 @@ def write_demo(
 
 def goals(s: Measured) -> list[Score]:
     """Return the scores with the goals they are held against."""
-    closer = s.trajectory_to_dynamic - s.trajectory_to_static
+    swaps = next(iter(s.swaps.values()))
+    closer = swaps.trajectory_to_dynamic - swaps.trajectory_to_static
     raw_mean = f"raw time mean: {s.accuracy_mean_feature:.3f}"
     return [
         Score("speaker read from s", s.accuracy_static, 0.97, note=raw_mean),
@@ -77,11 +75,11 @@ def goals(s: Measured) -> list[Score]:
         Score("speaker read from all frames of d", s.accuracy_dynamic_all, note="what still leaks"),
         Score("equal error rate of s", s.eer_static, 0.12, "lower", f"raw time mean: {s.eer_mean_feature:.3f}"),
         Score("equal error rate of d", s.eer_dynamic, 0.36, note="chance: 0.5"),
-        Score("swaps read as the static donor", s.swap_read_as_static, 0.87, note=f"real clips: {s.judge_on_real:.3f}"),
-        Score("swaps read as the dynamics donor", s.swap_read_as_dynamic, note="lower is better"),
+        Score("swaps read as the static donor", swaps.read_as_static, 0.87, note=f"real clips: {s.judge_on_real:.3f}"),
+        Score("swaps read as the dynamics donor", swaps.read_as_dynamic, note="lower is better"),
         Score("motion closer to the dynamics donor by", closer, 0.05, note="difference of the two cosines"),
-        Score("cosine of motion to the dynamics donor", s.trajectory_to_dynamic),
-        Score("cosine of motion to the static donor", s.trajectory_to_static),
+        Score("cosine of motion to the dynamics donor", swaps.trajectory_to_dynamic),
+        Score("cosine of motion to the static donor", swaps.trajectory_to_static),
         Score("reconstruction MSE, own start noise", s.reconstruction_mse, digits=5, note="variance of the data: 0.25"),
         Score("reconstruction MSE, fresh start noise", s.reconstruction_mse_fresh, note="what the factors alone hold"),
     ]
@@ -96,9 +94,9 @@ def _source(noise: str) -> str:
     }[noise]
 
 
-def _comparison(scores: Mapping[str, Measured]) -> Table:
-    names = ("swap_read_as_static", "swap_read_as_dynamic", "trajectory_to_dynamic", "trajectory_to_static")
-    rows = tuple((_source(noise), *(f"{getattr(s, n):.3f}" for n in names)) for noise, s in scores.items())
+def _comparison(scores: Measured) -> Table:
+    names = ("read_as_static", "read_as_dynamic", "trajectory_to_dynamic", "trajectory_to_static")
+    rows = tuple((_source(noise), *(f"{getattr(s, n):.3f}" for n in names)) for noise, s in scores.swaps.items())
     columns = (
         "start noise of the swap",
         "read as static donor",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import names
+from shelf import names
 
 from diffsda.checkpoint import load
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import VECTOR, VIDEO, names
+from shelf import VECTOR, VIDEO, names
 
 from diffsda.header import METADATA_KEY, read_header
 from diffsda.recipe import Recipe
