@@ -65,7 +65,8 @@ def write(rows: dict[str, dict[str, float]], name: str = "spine") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{record['about']['date']}.json"  # type: ignore[index]
     text = json.dumps(record, indent=1) + "\n"
-    return atomic_write(path, lambda file: file.write(text.encode())) or path
+    atomic_write(path, lambda file: file.write(text.encode()))
+    return path
 
 
 def _processor() -> str:

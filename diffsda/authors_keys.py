@@ -129,7 +129,7 @@ def _block(layer: AdaGNBlock | EncoderBlock, theirs: str, ours: str) -> Iterator
     if isinstance(layer.attention, Attention):
         yield from _pair(f"{theirs}.attn.group_norm", f"{ours}.attention.norm")
         yield from _pair(f"{theirs}.attn.proj", f"{ours}.attention.proj")
-        c = layer.attention.proj.weight.shape[0]  # type: ignore[union-attr,index]
+        c = layer.attention.proj.weight.shape[0]
         for i, letter in enumerate("qkv"):
             rows = (slice(i * c, (i + 1) * c),)
             for kind in ("weight", "bias"):

@@ -65,7 +65,8 @@ class Denoiser(nn.Module):
         """
         net = self.backbone
         sigma = torch.tensor(levels, dtype=torch.float64, device="cpu")
-        tables = net.tables(c_noise(sigma).to(a.device, net.modulation.factor_in.weight.dtype), a)
+        noise = c_noise(sigma).to(a.device, net.modulation.dtype, non_blocking=True)
+        tables = net.tables(noise, a)
 
         def network(scaled: Tensor, level: int) -> Tensor:
             return net.network(scaled, *fold(tables.noise[level], tables.factor))

@@ -105,8 +105,10 @@ class DiffSDA(nn.Module):
         real = None if real is None else _repeat(real, draws).flatten()
         # One noise level a sequence is embedded once a sequence, not once a frame.
         per_row = sigma.expand(-1, x.shape[1]).flatten()
-        level = torch.arange(sigma.shape[0], device=x.device).repeat_interleave(x.shape[1])
-        levels, level = (per_row, None) if sigma.shape[1] > 1 else (sigma[:, 0], level)
+        levels, level = per_row, None
+        if sigma.shape[1] == 1:
+            levels = sigma[:, 0]
+            level = torch.arange(sigma.shape[0], device=x.device).repeat_interleave(x.shape[1])
         rows = real_rows(lengths, x.shape[1])
         if rows is not None:
             if count is None:
@@ -280,7 +282,7 @@ class DiffSDA(nn.Module):
             self.train(was)
 
     def _parameter(self) -> Tensor:
-        return self.encoder.to_static.weight
+        return self.encoder.to_dynamic.weight
 
     def _clips(self, x: Any, name: str = "x") -> Tensor:
         like = self._parameter()

@@ -54,7 +54,7 @@ def run(argv: list[str]) -> int:
     base = Recipe() if words[0] in ("-h", "--help") else preset(words.pop(0))
     parts = {name: getattr(base, name) for name in ("clips", "backbone", "encoder", "noise", "sampling", "optim")}
     options = parse(
-        tyro.conf.AvoidSubcommands[Options],  # type: ignore[type-var]
+        tyro.conf.AvoidSubcommands[Options],
         words,
         "train PRESET",
         f"Train a model. Presets: {', '.join(PRESETS)}.",

@@ -44,10 +44,7 @@ def weighted_error(
     error = weight.reshape(-1, *extra) * (denoised.to(kind) - clean.to(kind)) ** 2
     if mask is not None:
         error = torch.where(mask == 1, torch.zeros_like(error), error)
-    if real is None and count is None:
-        return error.mean()
     if real is not None:
         error = torch.where(real.reshape(-1, *extra), error, torch.zeros_like(error))
-        if count is None:
-            count = real.sum() * clean[0].numel()
-    return error.sum() / count
+        count = real.sum() * clean[0].numel() if count is None else count
+    return error.mean() if count is None else error.sum() / count

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Layer = TypeVar("Layer", bound=nn.Module)
 
-def xavier_(module: nn.Module, gain: float = 1.0) -> nn.Module:
+
+def xavier_(module: Layer, gain: float = 1.0) -> Layer:
     """Fill a convolution or linear layer: Xavier uniform weights, zero bias.
 
     Source: the authors' code, every convolution and linear of the video networks.

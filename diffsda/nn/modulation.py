@@ -66,6 +66,11 @@ class Modulation(nn.Module):
                 )
             nn.init.zeros_(proj.bias)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the tables."""
+        return self.noise_proj.weight.dtype
+
     def slices(self) -> list[slice]:
         """Return where each block's channels lie in a folded scale or shift."""
         out, start = [], 0
@@ -83,4 +88,4 @@ class Modulation(nn.Module):
     def factor_table(self, a: Tensor) -> Tensor:
         """Return the factor rows (N, 2 * sum C) for factors a (N, D + S), in float32."""
         with torch.autocast(a.device.type, enabled=False):
-            return self.factor_proj(F.silu(self.factor_in(a.to(self.factor_in.weight.dtype))))
+            return self.factor_proj(F.silu(self.factor_in(a.to(self.dtype))))

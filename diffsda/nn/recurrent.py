@@ -21,9 +21,10 @@ class Recurrent(nn.Module):
         super().__init__()
         self.forward_lstm = nn.LSTM(features, hidden, batch_first=True)
         self.backward_lstm = nn.LSTM(features, hidden, batch_first=True) if bidirectional else None
-        nn.init.xavier_uniform_(self.forward_lstm.weight_ih_l0)
-        nn.init.xavier_uniform_(self.forward_lstm.weight_hh_l0)
-        nn.init.zeros_(self.forward_lstm.bias_ih_l0)
+        weights = dict(self.forward_lstm.named_parameters())
+        nn.init.xavier_uniform_(weights["weight_ih_l0"])
+        nn.init.xavier_uniform_(weights["weight_hh_l0"])
+        nn.init.zeros_(weights["bias_ih_l0"])
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         ahead, _ = self.forward_lstm(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class UNet(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
-        options = {"dropout": dropout, "zero_init": zero_init}
+        options: dict[str, Any] = {"dropout": dropout, "zero_init": zero_init}
         self.head = xavier_(nn.Conv2d(in_channels, width, 3, padding=1))
         self.down = nn.ModuleList()
         skips, now = [width], width

@@ -260,7 +260,7 @@ class _Run:
 
     def _save_batch(self, path: Path, batch: Batch, indices: np.ndarray, step: int) -> None:
         draws = draw(self.recipe, batch.x.shape, step, self.processes.device)
-        arrays = {
+        arrays: dict[str, Any] = {
             "x": batch.x.numpy(),
             "indices": indices,
             "sigma": draws.sigma.cpu().numpy(),
