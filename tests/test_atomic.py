@@ -11,7 +11,7 @@ import pytest
 from diffsda.atomic import atomic_write
 from diffsda.errors import InputError, SaveError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).parent.parent
 
 
 def found(folder):

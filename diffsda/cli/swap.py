@@ -57,6 +57,9 @@ def run(argv: list[str]) -> int:
         if options.figure.suffix.lower() != ".png":
             raise InputError(f"--figure: got {options.figure}, expected a file ending in .png")
         fresh(options.figure, overwrite=options.overwrite, option="--figure")
+        import matplotlib  # noqa: F401  # a missing package shows before the work, not after it
+
+        from diffsda.report.swaps import draw_swaps
     model = open_model(options.model, options.device)
     static = open_for(model, options.static, options.split, as_is=options.as_is)
     dynamic = open_for(model, options.dynamic, options.split, as_is=options.as_is)
@@ -72,8 +75,6 @@ def run(argv: list[str]) -> int:
     write(options.out, {"x": arrays["x"]} if options.out.suffix == ".npy" else arrays, overwrite=options.overwrite)
     print(options.out)
     if options.figure is not None:
-        from diffsda.report.swaps import draw_swaps
-
         draw_swaps(model, static, dynamic, options.figure, noise=options.noise, steps=options.steps, seed=options.seed)
         print(options.figure)
     return 0

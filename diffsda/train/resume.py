@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,16 @@ def read_state(folder: Path, recipe: Recipe) -> dict[str, Any]:
         raise InputError(f"{path}: no such file, expected the state of a run to resume; leave out --resume to begin")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        digest, held = state["digest"], state["recipe"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
+    except Exception as error:
+        # A broken file can fail in any way the unpickler knows; all mean the same.
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}), expected the state of a run") from None
-    if state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: got format {state.get('format')!r}, expected {FORMAT}")
-    if digest != recipe.digest:
-        raise InputError(f"{path}: the run was begun with another recipe: {_difference(held, recipe.to_dict())}")
+    if not isinstance(state, dict) or "format" not in state:
+        raise CheckpointError(f"{path}: got something else, expected the state of a run")
+    if state["format"] != FORMAT:
+        raise CheckpointError(f"{path}: got format {state['format']!r}, expected {FORMAT}")
+    if state["digest"] != recipe.digest:
+        difference = _difference(state["recipe"], recipe.to_dict())
+        raise InputError(f"{path}: the run was begun with another recipe: {difference}")
     return state
 
 

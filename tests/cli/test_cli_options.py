@@ -166,7 +166,7 @@ def test_donors_of_different_lengths(cli, shelf, room, tmp_path, refused):
         assert read(room / "x.npz").x.shape == (4, 7, 3)
 
 
-def test_a_bug_is_one_line_and_shows_itself_on_request(cli, monkeypatch, capsys):
+def test_a_bug_is_one_line_and_shows_itself_on_request(cli, monkeypatch):
     import diffsda.cli.doctor
 
     def broken(_argv):

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from shelf import names
 
@@ -87,8 +88,8 @@ def test_resuming_with_another_recipe_names_the_setting(begun, train, refused):
     assert contents(begun) == before
 
 
-def test_resuming_with_other_clips(begun, cli, refused, tmp_path, shelf):
-    write(tmp_path / "other.npz", {"x": __import__("numpy").ones((9, 7, 3), "float32")})
+def test_resuming_with_other_clips(begun, cli, refused, tmp_path):
+    write(tmp_path / "other.npz", {"x": np.ones((9, 7, 3), np.float32)})
     said = cli("train", "tiny_vector", *TINY, "--data", tmp_path / "other.npz", "--out", begun, "--resume")
     refused(said, "train", 2, "begun on 4 clips, got 9", "resume with the same data")
 

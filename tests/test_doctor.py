@@ -1,0 +1,101 @@
+"""The doctor finds what is there, what is missing and what is broken, without dying of it."""
+
+import json
+import sys
+
+import pytest
+
+from diffsda import doctor
+from diffsda.cli import main
+from diffsda.doctor import PARTS, Finding, Part, healthy
+
+WHOLE = ["python", *(part.module for part in PARTS), "cuda"]
+
+
+@pytest.fixture(scope="module")
+def examined():
+    """Return one real look at this machine."""
+    return doctor.examine()
+
+
+def test_every_part_is_reported_once_and_in_words(examined):
+    assert [f.name for f in examined] == WHOLE
+    for f in examined:
+        assert f.status in ("in use", "available", "missing", "broken")
+        assert f.name == "python" or f.reason
+        assert "\n" not in f.reason
+    found = {f.name: f for f in examined}
+    import torch
+
+    assert found["torch"] == Finding("torch", "in use", torch.__version__, "networks")
+    assert healthy(examined)
+    assert (found["cuda"].status == "in use") == torch.cuda.is_available()
+
+
+def test_missing_parts_come_with_how_to_get_them(examined):
+    install = {part.module: part.install for part in PARTS}
+    for f in examined:
+        if f.status == "missing" and f.name != "cuda":
+            assert install[f.name] in f.reason
+
+
+def test_json_has_every_part_by_name(examined, monkeypatch, capsys):
+    monkeypatch.setattr("diffsda.cli.doctor.examine", lambda: examined)
+    assert main(["doctor", "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)
+    assert list(held) == WHOLE
+    for name, value in held.items():
+        assert list(value) == ["name", "status", "version", "reason"]
+        assert value["name"] == name
+
+
+def test_text_is_a_line_a_part(examined, monkeypatch, capsys):
+    monkeypatch.setattr("diffsda.cli.doctor.examine", lambda: examined)
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == WHOLE
+
+
+@pytest.mark.parametrize("status", ["missing", "broken"])
+def test_what_is_needed_and_not_there_makes_the_doctor_fail(status, examined, monkeypatch, capsys):
+    sick = [Finding(f.name, status, "", "x") if f.name == "safetensors" else f for f in examined]
+    assert not healthy(sick)
+    monkeypatch.setattr("diffsda.cli.doctor.examine", lambda: sick)
+    assert main(["doctor"]) == 1
+    well = [Finding(f.name, status, "", "x") if f.name == "tensorrt" else f for f in examined]
+    assert healthy(well)
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "words"),
+    [
+        ("x = 1", "available", "tests: not used by default"),
+        ("raise ImportError('libodd.so: cannot open')", "broken", "ImportError: libodd.so: cannot open"),
+        ("import os; os.kill(os.getpid(), 11)", "broken", "killed by signal 11"),
+        ("import sys; sys.exit(4)", "broken", "ended with status 4"),
+        ("def f(:", "broken", "SyntaxError"),
+    ],
+)
+def test_packages_that_break_when_imported(source, status, words, tmp_path, monkeypatch):
+    (tmp_path / "diffsda_probe_package.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finding = doctor._part(Part("diffsda_probe_package", "no-such-distribution", "tests", False, "pip install it"))
+    assert (finding.status, finding.version) == (status, "unknown")
+    assert words in finding.reason
+    assert "diffsda_probe_package" not in sys.modules
+
+
+@pytest.mark.parametrize("module", ["diffsda_no_such_package", "diffsda_no_such_package.inner", "sys.inner"])
+def test_packages_that_are_not_there(module):
+    finding = doctor._part(Part(module, "x", "tests", False, "pip install it"))
+    assert (finding.status, finding.version, finding.reason) == ("missing", "", "tests: pip install it")
+
+
+def test_an_import_that_never_ends(monkeypatch):
+    def never(*_args, **options):
+        raise doctor.subprocess.TimeoutExpired("python", options["timeout"])
+
+    monkeypatch.setattr(doctor.subprocess, "run", never)
+    assert doctor._part(Part("json", "x", "tests", False, "")).status == "broken"
+    assert doctor._device().status == "broken"
