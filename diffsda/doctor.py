@@ -100,7 +100,7 @@ def _part(part: Part) -> Finding:
     except importlib.metadata.PackageNotFoundError:
         version = "unknown"
     # Imported elsewhere: a package that crashes on import must not take the doctor with it.
-    error = _run(f"import {part.module}")
+    _, error = _run(f"import {part.module}")
     if error:
         return Finding(part.module, "broken", version, f"{part.purpose}: {error}")
     if part.required:
@@ -113,25 +113,25 @@ def _device() -> Finding:
         "import torch; ok = torch.cuda.is_available(); "
         "print(torch.version.cuda or '', '|', torch.cuda.get_device_name() if ok else '')"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        return Finding("cuda", "broken", "", "torch cannot be asked")
-    version, _, name = (s.strip() for s in done.stdout.strip().splitlines()[-1].partition("|"))
+    said, error = _run(probe)
+    if error:
+        return Finding("cuda", "broken", "", f"torch cannot be asked: {error}")
+    version, _, name = (s.strip() for s in said.rpartition("\n")[2].partition("|"))
     if name:
         return Finding("cuda", "in use", version, name)
     why = "this torch is a CPU build" if not version else "no usable NVIDIA device or driver"
     return Finding("cuda", "missing", version, f"{why}; training and sampling run on the CPU")
 
 
-def _run(code: str) -> str:
-    """Run a line of Python elsewhere; return why it failed, or nothing."""
+def _run(code: str) -> tuple[str, str]:
+    """Run a line of Python elsewhere; return what it printed, and why it failed or nothing."""
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     except subprocess.TimeoutExpired:
-        return "its import did not end within 120 s"
+        return "", "its import did not end within 120 s"
     if done.returncode == 0:
-        return ""
+        return done.stdout.strip(), ""
     if done.returncode < 0:
-        return f"its import was killed by signal {-done.returncode}"
+        return "", f"its import was killed by signal {-done.returncode}"
     lines = done.stderr.strip().splitlines()
-    return lines[-1][:200] if lines else f"its import ended with status {done.returncode}"
+    return "", lines[-1][:200] if lines else f"its import ended with status {done.returncode}"

@@ -1,0 +1,179 @@
+"""The house rules a reader can rely on: imports go down, files are small, named for what they hold, and say so."""
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("diffsda", "kernels", "export", "data", "bench")
+FILES = sorted(p for top in PACKAGES for p in (ROOT / top).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+# From the ground up. A room imports from itself and from lower floors only.
+FLOORS = (
+    {"errors"},
+    {"atomic", "header", "recipe", "kernels", "factors"},
+    {"foreign", "presets", "check", "nn", "edm", "data"},
+    {"firststage", "encoder", "denoiser", "prior"},
+    {"model"},
+    {"checkpoint", "authors_keys"},
+    {"authors", "doctor"},
+    {"tasks", "train", "baselines", "evaluate"},
+    {"report", "export", "bench"},
+    {"cli"},
+    {"__main__"},
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# Rooms with a stair of their own: all they may import besides themselves.
+ONLY = {"kernels": set(), "data": {"errors", "atomic", "recipe"}, "presets": {"errors", "recipe"}}
+# What a model is never knows where clips come from.
+WITHOUT_DATA = {
+    *("nn", "edm", "prior", "firststage", "encoder", "denoiser", "model", "checkpoint", "authors", "authors_keys")
+}
+INSTALLED = {"torch", "numpy", "safetensors", "tyro", "rich", "matplotlib", "sklearn", "scipy", "diffsda"}
+NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
+
+
+def title(path):
+    return str(path.relative_to(ROOT))
+
+
+def room_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    inner = parts[1:] if parts[0] == "diffsda" else parts
+    return inner[0] if inner[0] != "__init__" else "diffsda"
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def run_time(tree):
+    """Yield all nodes but those under ``if TYPE_CHECKING``."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        yield node
+        waiting += ast.iter_child_nodes(node)
+
+
+def names_imported(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
+
+
+def rooms_imported(path):
+    names = [n for node in run_time(tree_of(path)) for n in names_imported(node)]
+    rooms = {n.split(".")[1] for n in names if n.startswith("diffsda.")}
+    return {r for r in rooms if r in FLOOR or any((ROOT / top / r).exists() for top in ("diffsda", "."))}
+
+
+def wrong_imports(room, rooms):
+    """Return the rooms that this one must not import."""
+    others = rooms - {room}
+    wrong = {r for r in others if FLOOR[r] >= FLOOR[room]}
+    if room in ONLY:
+        wrong |= others - ONLY[room]
+    if room in WITHOUT_DATA:
+        wrong |= others & {"data"}
+    return wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=title)
+def test_imports_go_down(path):
+    room, rooms = room_of(path), rooms_imported(path)
+    if room == "diffsda":
+        assert not rooms, "`import diffsda` imports nothing of ours"
+        return
+    assert room in FLOOR, f"give {room} a floor in {Path(__file__).name}"
+    assert not wrong_imports(room, rooms)
+
+
+def test_the_rule_can_be_broken():
+    assert wrong_imports("nn", {"nn", "model", "kernels"}) == {"model"}
+    assert wrong_imports("edm", {"recipe", "train"}) == {"train"}
+    assert wrong_imports("data", {"recipe", "factors"}) == {"factors"}
+    assert wrong_imports("kernels", {"errors"}) == {"errors"}
+    assert wrong_imports("model", {"data"}) == {"data"}
+    assert wrong_imports("tasks", {"cli"}) == {"cli"}
+    assert not wrong_imports("train", {"data", "model", "recipe"})
+
+
+@pytest.mark.parametrize("path", FILES, ids=title)
+def test_optional_packages_are_imported_inside_functions(path):
+    allowed = INSTALLED | set(sys.stdlib_module_names) | ({"triton"} if path.name == "fused.py" else set())
+    top = {n.split(".")[0] for node in tree_of(path).body for n in names_imported(node)}
+    assert not top - allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=title)
+def test_everything_public_says_what_it_is(path):
+    tree = tree_of(path)
+    assert ast.get_docstring(tree), "the module has no docstring"
+    silent = []
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in (n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")):
+        within = node.body if isinstance(node, ast.ClassDef) else []
+        # A module's forward is what its class says; names with an underscore are nobody's business.
+        public = [n for n in within if isinstance(n, kinds) and not n.name.startswith("_") and n.name != "forward"]
+        silent += [n.name for n in (node, *public) if not ast.get_docstring(n)]
+    assert not silent or path.relative_to(ROOT).parts[0] == "bench", silent
+
+
+@pytest.mark.parametrize("path", [*FILES, *TESTS], ids=title)
+def test_files_are_small_and_named_for_what_they_hold(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    assert not {part.removesuffix(".py") for part in path.relative_to(ROOT).parts} & NAMES
+
+
+def test_no_two_test_modules_share_a_name():
+    counts = Counter(p.name for p in TESTS)
+    assert not [name for name, count in counts.items() if count > 1 and name != "conftest.py"]
+
+
+def test_importing_is_cheap():
+    code = """
+import sys, diffsda, diffsda.presets, diffsda.recipe, diffsda.errors, diffsda.header, diffsda.factors
+assert diffsda.__version__ and "load" in dir(diffsda)
+heavy = {"torch", "numpy", "matplotlib", "sklearn", "tyro", "rich"} & set(sys.modules)
+assert not heavy, heavy
+diffsda.Recipe, diffsda.preset("demo"), diffsda.Factors
+assert "torch" not in sys.modules
+diffsda.DiffSDA
+assert "torch" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_does_not_import_torch():
+    code = """
+import runpy, sys
+sys.argv = ["diffsda", "--help"]
+try:
+    runpy.run_module("diffsda", run_name="__main__")
+except SystemExit as stop:
+    assert not stop.code
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
+
+
+def test_unknown_names_are_refused_by_name():
+    import diffsda
+
+    with pytest.raises(AttributeError, match="'lod'"):
+        diffsda.lod  # noqa: B018
