@@ -96,7 +96,8 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     trained = time.perf_counter() - began
     fit, test = whitened(fit, model.whitening), whitened(test, model.whitening)
     scores = score(model, fit, test, label=LABEL, noises=POLICIES, seed=seed)
-    page = write_demo(folder, model, test, scores, label=LABEL, seed=seed)
+    split = "a held-out third of the training split" if options.validate else "the official test split"
+    page = write_demo(folder, model, test, scores, label=LABEL, seed=seed, split=split)
     print(f"open {page}", file=sys.stderr)
     line = _line(scores, seed)
     line |= {"train_seconds": round(trained, 1), "seconds": round(time.perf_counter() - began, 1)}

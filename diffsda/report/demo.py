@@ -27,10 +27,12 @@ SHOWN = 4
 """Clips drawn in the grid and the strips."""
 
 
-def write_demo(folder: Path, model: DiffSDA, test: Clips, scores: Measured, *, label: str, seed: int) -> Path:
+def write_demo(
+    folder: Path, model: DiffSDA, test: Clips, scores: Measured, *, label: str, seed: int, split: str
+) -> Path:
     """Draw a run's figures into ``folder/figures`` and write ``folder/index.html``; return the page's path.
 
-    ``test`` is whitened; the first start noise policy of ``scores`` is the main one.
+    ``test`` is whitened and comes from ``split``; the first start noise policy of ``scores`` is the main one.
     Raises: SaveError if something cannot be written.
     """
     (folder / "figures").mkdir(exist_ok=True)
@@ -41,9 +43,9 @@ def write_demo(folder: Path, model: DiffSDA, test: Clips, scores: Measured, *, l
             f"A model of {sum(p.numel() for p in model.parameters()):,} weights was trained without labels on "
             f"{model.provenance['clips']} utterances of the vowels /ae/ by nine speakers (12 LPC cepstra a frame, 7 "
             f"to 29 frames). It takes each one apart into one static factor s and one dynamic factor d a frame. "
-            f"Everything below is on the {len(test)} utterances of the official test split."
+            f"Everything below is on the {len(test)} utterances of {split}."
         ),
-        Scores(tuple(goals(scores)), caption=f"Scores on the test split; swaps start from {_source(main)}"),
+        Scores(tuple(goals(scores)), caption=f"Scores on {split}; swaps start from {_source(main)}"),
         _comparison(scores),
         figures["swaps"],
         figures["strips"],
