@@ -266,10 +266,7 @@ _MOST_PIXELS, _MOST_LEVELS, _MOST_MULTIPLIER, _MOST_FLOAT = 4096, 10, 64, 1e30
 
 def _check(recipe: Recipe) -> None:
     """Refuse values no model or training can have, one line each."""
-    if not isinstance(recipe.name, str):
-        raise InputError(f"name: got {recipe.name!r}, expected a text")
-    for part in _PARTS:
-        _check_kinds(part, getattr(recipe, part))
+    _check_kinds(recipe)
     for path, (kind, least, inclusive) in _LIMITS.items():
         part, name = path.split(".")
         value = getattr(getattr(recipe, part), name)
@@ -302,15 +299,19 @@ def _check(recipe: Recipe) -> None:
         _check_unet(recipe)
 
 
-def _check_kinds(part: str, value: Any) -> None:
+def _check_kinds(recipe: Recipe) -> None:
     """Refuse settings of another kind than they are declared as, where ``_LIMITS`` does not say it better."""
-    if not isinstance(value, _PARTS[part]):
-        raise InputError(f"{part}: got {type(value).__name__}, expected a {_PARTS[part].__name__}")
-    for name, kind in _hints(_PARTS[part]).items():
-        given = getattr(value, name)
-        if f"{part}.{name}" not in _LIMITS and not _is(given, kind):
-            shown = repr(given) if len(repr(given)) < 80 else f"{repr(given)[:80]}..."
-            raise InputError(f"{part}.{name}: got {shown}, expected {_words(kind)}")
+    if not isinstance(recipe.name, str):
+        raise InputError(f"name: got {recipe.name!r}, expected a text")
+    for part, kind in _PARTS.items():
+        held = getattr(recipe, part)
+        if not isinstance(held, kind):
+            raise InputError(f"{part}: got {type(held).__name__}, expected a {kind.__name__}")
+        for name, hint in _hints(kind).items():
+            value = getattr(held, name)
+            if f"{part}.{name}" not in _LIMITS and not _is(value, hint):
+                shown = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:80]}..."
+                raise InputError(f"{part}.{name}: got {shown}, expected {_words(hint)}")
 
 
 # Reading a class's annotations back from text is slow; there are six classes.

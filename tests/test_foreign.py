@@ -64,7 +64,7 @@ def test_an_archive_with_a_broken_directory(tmp_path):
     place = data.rindex(b"PK\x01\x02")
     data[place : place + 4] = b"PK\x09\x09"
     (tmp_path / "a.pth").write_bytes(data)
-    with pytest.raises(CheckpointError, match="expected an intact .pth"):
+    with pytest.raises(CheckpointError, match=r"expected an intact \.pth"):
         read_tensors(tmp_path / "a.pth")
 
 

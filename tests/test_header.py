@@ -76,7 +76,7 @@ def test_the_good_twin_of_what_follows(tmp_path):
     ],
 )
 def test_damaged_headers_are_refused_and_nothing_else_happens(tmp_path, head):
-    with pytest.raises(CheckpointError, match="expected a (safetensors file|model saved by this program)"):
+    with pytest.raises(CheckpointError, match=r"expected a (safetensors file|model saved by this program)"):
         read_header(raw(tmp_path / "m", head, bytes(8)))
 
 
@@ -106,9 +106,9 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path, size):
 
 
 def test_missing_files_and_folders(tmp_path):
-    with pytest.raises(CheckpointError, match="gone: cannot be read .No such file or directory., expected a model"):
+    with pytest.raises(CheckpointError, match=r"gone: cannot be read .No such file or directory., expected a model"):
         read_header(tmp_path / "gone")
-    with pytest.raises(CheckpointError, match="cannot be read .Is a directory., expected a model file"):
+    with pytest.raises(CheckpointError, match=r"cannot be read .Is a directory., expected a model file"):
         read_header(tmp_path)
 
 
@@ -122,5 +122,5 @@ def test_newest_counts_steps_and_not_letters(tmp_path):
 
 def test_newest_of_a_folder_without_models(tmp_path):
     (tmp_path / "weights-best.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="got a folder without weights-.* expected a run folder"):
+    with pytest.raises(CheckpointError, match=r"got a folder without weights-.* expected a run folder"):
         newest(tmp_path)

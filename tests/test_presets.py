@@ -30,17 +30,17 @@ COUNTED = {
 }
 OURS = ("demo", "tiny_video", "tiny_vector")
 
-# Tables 6 and 7: P_mean, P_std, evaluations, lr, batch, S, D, hidden, frames.
+# Tables 6 and 7: P_mean, P_std, evaluations, lr, batch, epochs, S, D, hidden, width, encoder width, frames.
 PAPER = {
-    "mug": (-1.2, 1.2, 71, 1e-4, 8, 256, 64, 128, 15),
-    "taichi": (-1.2, 1.2, 63, 1e-4, 16, 512, 64, 1024, 10),
-    "voxceleb": (-0.4, 1.0, 63, 1e-4, 16, 512, 12, 1024, 10),
-    "celebv_hq": (-0.4, 1.0, 63, 1e-4, 16, 1024, 16, 1024, 10),
-    "timit": (-0.4, 1.0, 63, 1e-4, 128, 32, 4, 128, 68),
-    "librispeech": (-0.4, 1.0, 63, 1e-3, 128, 32, 2, 256, 68),
-    "physionet": (-0.4, 1.0, 63, 5e-5, 30, 24, 2, 96, 80),
-    "airq": (-0.4, 1.0, 63, 1e-4, 10, 16, 4, 512, 672),
-    "etth1": (-0.4, 1.0, 63, 1e-4, 10, 16, 4, 512, 672),
+    "mug": (-1.2, 1.2, 71, 1e-4, 8, 1600, 256, 64, 128, 64, 64, 15),
+    "taichi": (-1.2, 1.2, 63, 1e-4, 16, 40 * 150, 512, 64, 1024, 64, 64, 10),
+    "voxceleb": (-0.4, 1.0, 63, 1e-4, 16, 100, 512, 12, 1024, 192, 192, 10),
+    "celebv_hq": (-0.4, 1.0, 63, 1e-4, 16, 450, 1024, 16, 1024, 192, 192, 10),
+    "timit": (-0.4, 1.0, 63, 1e-4, 128, 750, 32, 4, 128, 256, 128, 68),
+    "librispeech": (-0.4, 1.0, 63, 1e-3, 128, 200, 32, 2, 256, 64, 128, 68),
+    "physionet": (-0.4, 1.0, 63, 5e-5, 30, 200, 24, 2, 96, 256, 96, 80),
+    "airq": (-0.4, 1.0, 63, 1e-4, 10, 200, 16, 4, 512, 256, 128, 672),
+    "etth1": (-0.4, 1.0, 63, 1e-4, 10, 200, 16, 4, 512, 128, 256, 672),
 }
 
 
@@ -83,11 +83,16 @@ def test_values_of_the_paper(name):
         evaluations,
         recipe.optim.lr,
         recipe.optim.batch,
+        recipe.optim.epochs,
         recipe.encoder.static,
         recipe.encoder.dynamic,
         recipe.encoder.hidden,
+        recipe.backbone.width,
+        recipe.encoder.width,
         recipe.clips.frames,
     ) == PAPER[name]
+    for net in (recipe.backbone, recipe.encoder):
+        assert (net.multipliers, net.attention, net.blocks, net.dropout) == ((1, 2, 2, 2), (2,), 2, 0.1)
     assert recipe.noise.sigma_data == 0.5
     assert recipe.noise.per_frame
     assert (recipe.sampling.sigma_min, recipe.sampling.sigma_max, recipe.sampling.rho) == (0.002, 80.0, 7.0)

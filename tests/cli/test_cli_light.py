@@ -5,21 +5,20 @@ import json
 import pytest
 from shelf import names
 
-BLOCK = """
+VERB = """
 import sys
+BLOCKED = set(sys.argv.pop(1).split())
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Block())
-"""
-VERB = """
 from diffsda.cli import main
 try:
     status = main(sys.argv[1:])
 except SystemExit as leave:
     status = leave.code or 0
-assert not {blocked!r} & sys.modules.keys()
+assert not BLOCKED & sys.modules.keys()
 sys.exit(status)
 """
 
@@ -29,7 +28,7 @@ def without(process):
     """Run a verb where some packages are not installed."""
 
     def run(blocked, *words):
-        return process(*words, code=(BLOCK + VERB).replace("{blocked!r}", repr(blocked)).replace("{{name!r}}", "{name!r}"))
+        return process(" ".join(blocked), *words, code=VERB)
 
     return run
 

@@ -105,7 +105,15 @@ def test_foreign_tensors_without_a_recipe(tmp_path, refuses, cli, refused):
 
 @pytest.mark.parametrize(
     "about",
-    [[], "text", None, {"recipe": None}, {"recipe": 5}, {"recipe": {}, "whitening": 5}, {"recipe": {}, "whitening": {}}],
+    [
+        [],
+        "text",
+        None,
+        {"recipe": None},
+        {"recipe": 5},
+        {"recipe": {}, "whitening": 5},
+        {"recipe": {}, "whitening": {}},
+    ],
 )
 def test_metadata_of_another_kind(about, shelf, tmp_path, refuses):
     path = tmp_path / "m.safetensors"

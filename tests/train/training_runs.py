@@ -109,7 +109,7 @@ def assert_same_run(a, b):
 def environment():
     """The environment of a child process: one thread, and no trace of a torchrun around us."""
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "DIFFSDA_TRACEBACK")}
-    return {**env, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**env, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 
 
 def start(*words, **options):
