@@ -158,3 +158,16 @@ def test_a_network_that_is_no_even_unet(weights, tmp_path):
     torch.save(wide, tmp_path / "c.pth")
     with pytest.raises(CheckpointError, match="layer width: got 49, expected a multiple of 4"):
         load_authors(tmp_path / "c.pth")
+
+
+def test_the_halves_of_a_projection_lie_where_the_model_reads_them(weights):
+    """A round trip alone would not notice noise and factors, or scale and shift, exchanged on both ways."""
+    theirs, model = weights("timeseries"), load_authors(GOLDEN / "timeseries.weights.safetensors")
+    modulation = model.denoiser.backbone.modulation
+    width, total = modulation.channels[0], sum(modulation.channels)
+    for i in range(len(modulation.channels)):
+        for letter, proj in (("t", modulation.noise_proj), ("a", modulation.factor_proj)):
+            scale, shift = theirs[f"backbone.layers.{i}.{letter}_linear_emb.weight"].float().chunk(2)
+            start = i * width
+            assert torch.equal(proj.weight[start : start + width], scale)
+            assert torch.equal(proj.weight[total + start : total + start + width], shift)

@@ -25,6 +25,8 @@ class Options:
     """File for the clips, in the units they came in."""
     noise: Literal["own", "fresh"] = "own"
     """Start from the clips' own stochastic code, or from fresh noise."""
+    figure: Path | None = None
+    """Draw the first few clips and their reconstructions as a PNG."""
     steps: int | None = None
     """Solver steps T; 2T - 1 network evaluations (twice that with own noise)."""
     seed: int = 0
@@ -51,6 +53,8 @@ def run(argv: list[str]) -> int:
 
     fresh_file(options.out, overwrite=options.overwrite)
     check_seed(options.seed)
+    if options.figure is not None:
+        fresh(options.figure, overwrite=options.overwrite)
     model = open_model(options.model, options.device)
     clips = open_for(model, options.input, options.split, as_is=options.as_is)
     with solver_bar("reconstruct") as track:
@@ -70,4 +74,10 @@ def run(argv: list[str]) -> int:
     write(options.out, arrays, overwrite=options.overwrite)
     print(f"mean squared error {error:.3g} in the model's units", file=sys.stderr)
     print(json.dumps({"out": str(options.out), "mse": error, "clips": len(clips)}) if options.json else options.out)
+    if options.figure is not None:
+        from diffsda.report.reconstructions import draw_reconstructions
+
+        about = {"recipe": model.recipe.digest, "seed": options.seed}
+        draw_reconstructions(clips, x, options.figure, unit="model's units", **about)
+        print(options.figure, file=sys.stderr)
     return 0

@@ -13,8 +13,8 @@ from diffsda.report.canvas import save
 from diffsda.report.curves import loss_curve, rate_curve
 from diffsda.report.factors import dynamic_curves, static_scatter
 from diffsda.report.page import write_page
+from diffsda.report.reconstructions import draw_reconstructions
 from diffsda.report.sections import Details, Figure, Score, Scores, Section, Table, Text
-from diffsda.report.strip import strip
 from diffsda.report.swaps import draw_swaps
 from diffsda.tasks.encode import encode
 from diffsda.tasks.reconstruct import reconstruct
@@ -118,15 +118,14 @@ def _draw(folder: Path, model: DiffSDA, test: Clips, *, label: str, seed: int) -
     place = folder / "figures"
     paths = {"swaps": draw_swaps(model, few, few, place / "swaps.png", seed=seed, titles=(names, names), whitened=True)}
     back = reconstruct(model, few, seed=seed, noise="fresh")
-    both = np.stack([few.x, back], 1).reshape(-1, *few.x.shape[1:])
-    twice = None if few.lengths is None else np.repeat(few.lengths, 2)
+    paths["strips"] = draw_reconstructions(
+        few, back, place / "strips.png", names=names, how="from s and d", unit="whitened cepstrum", **about
+    )
     factors = encode(model, test)
     static, dynamic = factors.static.numpy(), factors.dynamic.numpy()
-    titles = [f"{n}, {what}" for n in names for what in ("real", "from s and d")]
     records = read_log(folder)
     steps, losses = [r["step"] for r in records], [r["loss"] for r in records]
     drawn = {
-        "strips": strip(both, twice, titles=titles, unit="whitened cepstrum"),
         "static": static_scatter(static, labels, what=label),
         "dynamic": dynamic_curves(dynamic, labels, test.lengths, what=label),
         "loss": loss_curve(steps, losses),

@@ -51,7 +51,8 @@ class Log:
             self._file: io.FileIO | None = io.FileIO(self.path, "a")
         except OSError as error:
             raise SaveError(f"{self.path}: could not be opened ({error.strerror})") from error
-        self._writer: Any = summary_writer()(str(folder / "tensorboard"), purge_step=after) if tensorboard else None
+        # purge_step is the first step to forget.
+        self._writer: Any = summary_writer()(str(folder / "tensorboard"), purge_step=after + 1) if tensorboard else None
 
     def write(self, step: int, **values: float) -> None:
         """Append one record.

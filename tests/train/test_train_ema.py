@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from training_runs import assert_same, clips, state_of, vector
 
 from diffsda.checkpoint import load
 from diffsda.train.ema import Average
 from diffsda.train.loop import Options, train
-from training_runs import assert_same, clips, state_of, vector
 
 
 def scalar(value):

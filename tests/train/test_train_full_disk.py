@@ -3,11 +3,11 @@
 import sys
 
 import pytest
+from training_runs import assert_same_run, clips, records, run, state_of, vector, vector_words, weights_of
 
 from diffsda.checkpoint import load
 from diffsda.data.arrays import write
 from diffsda.train.loop import Options, train
-from training_runs import assert_same_run, clips, records, run, state_of, vector, vector_words, weights_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 

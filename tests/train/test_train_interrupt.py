@@ -5,11 +5,11 @@ import signal
 import threading
 
 import pytest
+from training_runs import assert_same_run, clips, records, state_of, vector, weights_of
 
 from diffsda.checkpoint import load
 from diffsda.train.interrupt import Interrupt
 from diffsda.train.loop import Options, train
-from training_runs import assert_same_run, clips, records, state_of, vector, weights_of
 
 
 def send(number):
@@ -29,9 +29,10 @@ def test_a_signal_is_noted_and_handlers_are_put_back(number):
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 def test_sigint_after_another_signal_stops_at_once(first):
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), Interrupt():
+    with Interrupt():
         send(first)
-        send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
 
 

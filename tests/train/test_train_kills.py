@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from killed_runs import RECIPE
+from training_runs import assert_same_run, clips, run
 
 from diffsda.train.loop import Options, train
-from training_runs import assert_same_run, clips, run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

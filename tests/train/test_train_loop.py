@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
+from training_runs import assert_same, clips, records, state_of, vector, video, weights_of
 
 from diffsda.checkpoint import load
 from diffsda.errors import InputError, SaveError
 from diffsda.train import loop
 from diffsda.train.loop import Options, train
 from diffsda.train.parallel import Processes, join
-from training_runs import assert_same, clips, records, state_of, vector, video, weights_of
 
 
 def test_a_run_folder(tmp_path):
@@ -62,7 +62,9 @@ def test_pixels_are_not_whitened_by_default(tmp_path):
 def test_checkpoints_come_when_due_once_each_and_old_ones_go(tmp_path, monkeypatch):
     written = []
     write = loop.write_state
-    monkeypatch.setattr(loop, "write_state", lambda folder, state: written.append(state["step"]) or write(folder, state))
+    monkeypatch.setattr(
+        loop, "write_state", lambda folder, state: written.append(state["step"]) or write(folder, state)
+    )
     recipe = vector(steps=10)
     (tmp_path / "run").mkdir()
     train(recipe, clips(recipe), tmp_path / "run", Options(save_every=2))

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from training_runs import clips, records, state_of, vector
 
 from diffsda.errors import InputError
 from diffsda.presets import preset
 from diffsda.recipe import Optim
 from diffsda.train.loop import Options, train
 from diffsda.train.lr import authors_rate, rate
-from training_runs import clips, records, state_of, vector
 
 
 @pytest.mark.parametrize("epochs", [20, 100])

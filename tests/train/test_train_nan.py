@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from training_runs import clips, records, state_of, vector, vector_words, weights_of
 
 from diffsda.cli import main
 from diffsda.data.arrays import write
@@ -13,7 +14,6 @@ from diffsda.train import loop
 from diffsda.train.loop import Options, train
 from diffsda.train.order import Order
 from diffsda.train.step import draw
-from training_runs import clips, records, state_of, vector, vector_words, weights_of
 
 CPU = torch.device("cpu")
 PLAIN = {"whiten": False, "log_every": 1}
@@ -32,7 +32,9 @@ def poisoned(recipe, step, **kind):
 def test_the_offending_batch_is_the_very_one(tmp_path, kind):
     recipe = vector(dropout=0.0, draws=2)
     data = poisoned(recipe, 5, **kind)
-    with pytest.raises(TrainingError, match=r"not finite at step 5; the batch is in .*offending-00000005\.npz") as caught:
+    with pytest.raises(
+        TrainingError, match=r"not finite at step 5; the batch is in .*offending-00000005\.npz"
+    ) as caught:
         train(recipe, data, tmp_path / "run", Options(save_every=5, **PLAIN))
     assert "\n" not in str(caught.value)
     assert state_of(tmp_path / "run")["step"] == 5

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_runs import clips, run, start, state_of, vector, vector_words, weights_of
 
 from diffsda.checkpoint import load
 from diffsda.data.arrays import write
 from diffsda.data.registry import open_clips
 from diffsda.train.log import read_log
 from diffsda.train.loop import Options, train
-from training_runs import clips, run, start, state_of, vector, vector_words, weights_of
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(), reason="needs gloo"

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from training_runs import assert_same_run, clips, records, state_of, vector, video
 
 from diffsda.checkpoint import load
 from diffsda.errors import InputError
 from diffsda.train.loop import Options, _bf16, train
 from diffsda.train.parallel import Processes
-from training_runs import assert_same_run, clips, records, state_of, vector, video
 
 
 def losses(recipe, data, folder, **options):

@@ -6,13 +6,13 @@ import random
 import numpy as np
 import pytest
 import torch
+from training_runs import assert_same_run, clips, records, state_of, vector, video, weights_of
 
 from diffsda.checkpoint import load
 from diffsda.errors import CheckpointError, InputError
 from diffsda.train import loop
 from diffsda.train.loop import Options, train
 from diffsda.train.resume import read_state
-from training_runs import assert_same_run, clips, records, state_of, vector, video, weights_of
 
 CASES = {
     "series": (vector(), {}),
@@ -186,7 +186,13 @@ def test_a_damaged_state_is_refused_in_one_line(begun, tmp_path):
     whole = (begun / "state.pt").read_bytes()
     path = tmp_path / "state.pt"
     draw = np.random.default_rng(0)
-    damaged = [b"", b"rubbish", whole[:100], *(whole[: draw.integers(len(whole))] for _ in range(20)), bytes(len(whole))]
+    damaged = [
+        b"",
+        b"rubbish",
+        whole[:100],
+        *(whole[: draw.integers(len(whole))] for _ in range(20)),
+        bytes(len(whole)),
+    ]
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match=r"state\.pt: damaged \(\w+\), expected the state of a run") as caught:

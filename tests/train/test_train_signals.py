@@ -5,11 +5,11 @@ import signal
 import time
 
 import pytest
+from training_runs import assert_same_run, clips, start, state_of, vector, vector_words
 
 from diffsda.data.arrays import write
 from diffsda.data.registry import open_clips
 from diffsda.train.loop import Options, train
-from training_runs import assert_same_run, clips, start, state_of, vector, vector_words
 
 STEPS = 300
 

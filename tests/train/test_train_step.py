@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from training_runs import clips, vector, video
 
 from diffsda.data.clip import Clips
 from diffsda.errors import InputError
@@ -14,7 +15,6 @@ from diffsda.model import DiffSDA
 from diffsda.train.data import Source, fits, whitening_for
 from diffsda.train.parallel import Processes
 from diffsda.train.step import TrainStep, draw, parts
-from training_runs import clips, vector, video
 
 CPU = torch.device("cpu")
 ALONE = Processes(0, 1, CPU)
