@@ -44,7 +44,7 @@ class Options:
 def run(argv: list[str]) -> int:
     """Reconstruct clips, write them and say how close they are."""
     options = parse(Options, argv, "reconstruct", "Encode clips and sample them back.")
-    from diffsda.cli.clips import check_seed, fresh_file, open_for, open_model
+    from diffsda.cli.clips import check_seed, fresh, fresh_file, open_for, open_model
     from diffsda.cli.progress import solver_bar
     from diffsda.data.arrays import write
     from diffsda.evaluate.reconstruction import mse
