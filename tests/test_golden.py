@@ -364,9 +364,9 @@ def test_kind_samples_inverts_and_swaps_alike(pair):
     s, d, a = theirs.encode(x)
     f = pair.ours.encode(x)
     wanted = published.sample(theirs, pair.noise, a, steps)
-    # Random weights and few steps make large values: relative to them, as float32 is. What differs is the
-    # baseline's own rounding (see the float64 test).
-    assert relative(pair.ours.sample(f, pair.noise, steps), wanted) < 1e-5
+    # Relative: random weights and few steps make large values. The baseline takes the logarithm of sigma in
+    # float32 and loses 1e-5 there; ours stays within 1e-5 of float64 (last test).
+    assert relative(pair.ours.sample(f, pair.noise, steps), wanted) < 3e-5
     start = published.reverse(theirs, x, a, steps)
     assert relative(pair.ours.invert(x, f, steps), start) < 1e-4
     static = s if s.ndim == 3 else s[:, None].expand(-1, d.shape[1], -1)

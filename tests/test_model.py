@@ -240,6 +240,27 @@ def test_a_batch_samples_like_its_clips_one_by_one(kind, build):
     assert not torch.equal(together, model.sample(f, seed=12))
 
 
+@every
+def test_solving_padded_clips_equals_each_clip_alone(kind, build, monkeypatch):
+    model = build(kind, sampling={"steps": 3, "S_churn": 1.0})
+    x = padded_with(clips_for(model), "garbage")
+    f = model.encode(x, LENGTHS)
+    start = torch.randn_like(x)
+
+    def work():
+        return model.sample(f, start, seed=3, lengths=LENGTHS), model.invert(x, f, lengths=LENGTHS)
+
+    some = work()
+    whole = model.sample(f, start, seed=3), model.invert(x, f)
+    for given, wanted in zip(some, whole, strict=True):
+        for clip, other, n in zip(given, wanted, LENGTHS.tolist(), strict=True):
+            torch.testing.assert_close(clip[:n], other[:n])
+            assert not clip[n:].any()
+    monkeypatch.setattr(diffsda.model, "real_rows", lambda lengths, frames: None)
+    for given, wanted in zip(work(), some, strict=True):
+        close(given, wanted)
+
+
 def test_shared_noise_repeats_a_frame(build):
     model = build(sampling={"steps": 2, "shared_noise": True})
     f = model.encode(clips_for(model))

@@ -50,6 +50,15 @@ def fresh(path: Path, *, overwrite: bool, option: str = "--out") -> None:
         raise InputError(f"{option}: got {path}, expected a folder that exists; make {path.parent} first")
 
 
+def fresh_figure(path: Path, *, overwrite: bool) -> None:
+    """Refuse a figure that cannot be written or drawn, before any work is done."""
+    import matplotlib  # noqa: F401  # missing, it shows here and not after the work
+
+    if path.suffix.lower() != ".png":
+        raise InputError(f"--figure: got {path}, expected a file ending in .png")
+    fresh(path, overwrite=overwrite, option="--figure")
+
+
 def check_seed(seed: int) -> None:
     """Refuse a seed that no clip could draw from, before any work is done."""
     if not 0 <= seed < 2**62:

@@ -44,7 +44,7 @@ class Options:
 def run(argv: list[str]) -> int:
     """Reconstruct clips, write them and say how close they are."""
     options = parse(Options, argv, "reconstruct", "Encode clips and sample them back.")
-    from diffsda.cli.clips import check_seed, fresh, fresh_file, open_for, open_model
+    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_model
     from diffsda.cli.progress import solver_bar
     from diffsda.data.arrays import write
     from diffsda.evaluate.reconstruction import mse
@@ -54,7 +54,7 @@ def run(argv: list[str]) -> int:
     fresh_file(options.out, overwrite=options.overwrite)
     check_seed(options.seed)
     if options.figure is not None:
-        fresh(options.figure, overwrite=options.overwrite)
+        fresh_figure(options.figure, overwrite=options.overwrite)
     model = open_model(options.model, options.device)
     clips = open_for(model, options.input, options.split, as_is=options.as_is)
     with solver_bar("reconstruct") as track:
@@ -77,7 +77,7 @@ def run(argv: list[str]) -> int:
     if options.figure is not None:
         from diffsda.report.reconstructions import draw_reconstructions
 
-        about = {"recipe": model.recipe.digest, "seed": options.seed}
-        draw_reconstructions(clips, x, options.figure, unit="model's units", **about)
+        digest = model.recipe.digest
+        draw_reconstructions(clips, x, options.figure, unit="model's units", recipe=digest, seed=options.seed)
         print(options.figure, file=sys.stderr)
     return 0

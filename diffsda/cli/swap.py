@@ -44,22 +44,16 @@ class Options:
 def run(argv: list[str]) -> int:
     """Swap clips, write them, and draw a grid if asked."""
     options = parse(Options, argv, "swap", "Give clips the dynamics of other clips.")
-    from diffsda.cli.clips import check_seed, fresh, fresh_file, open_for, open_model
+    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_model
     from diffsda.cli.progress import solver_bar
     from diffsda.data.arrays import write
-    from diffsda.errors import InputError
     from diffsda.firststage.clips import raw
     from diffsda.tasks.swap import pairs, swap
 
     fresh_file(options.out, overwrite=options.overwrite)
     check_seed(options.seed)
     if options.figure is not None:
-        if options.figure.suffix.lower() != ".png":
-            raise InputError(f"--figure: got {options.figure}, expected a file ending in .png")
-        fresh(options.figure, overwrite=options.overwrite, option="--figure")
-        import matplotlib  # noqa: F401  # a missing package shows before the work, not after it
-
-        from diffsda.report.swaps import draw_swaps
+        fresh_figure(options.figure, overwrite=options.overwrite)
     model = open_model(options.model, options.device)
     static = open_for(model, options.static, options.split, as_is=options.as_is)
     dynamic = open_for(model, options.dynamic, options.split, as_is=options.as_is)
@@ -75,6 +69,8 @@ def run(argv: list[str]) -> int:
     write(options.out, {"x": arrays["x"]} if options.out.suffix == ".npy" else arrays, overwrite=options.overwrite)
     print(options.out)
     if options.figure is not None:
+        from diffsda.report.swaps import draw_swaps
+
         draw_swaps(model, static, dynamic, options.figure, noise=options.noise, steps=options.steps, seed=options.seed)
         print(options.figure)
     return 0

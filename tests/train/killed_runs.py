@@ -21,7 +21,7 @@ from diffsda.train.log import read_log
 from diffsda.train.loop import Options, train
 from diffsda.train.resume import read_state, write_state
 
-RECIPE = vector(steps=24, ema=0.9)
+RECIPE = vector(steps=16, ema=0.9)
 
 
 def save_for_ever(folder):

@@ -12,6 +12,16 @@ from diffsda.train.interrupt import Interrupt
 from diffsda.train.loop import Options, train
 
 
+@pytest.fixture(autouse=True)
+def _sigterm_ends_a_test_and_not_pytest():
+    def fail(number, frame):
+        raise AssertionError("SIGTERM was not caught")
+
+    before = signal.signal(signal.SIGTERM, fail)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 
@@ -43,14 +53,10 @@ def test_a_second_sigterm_does_not_hurry():
     assert interrupt.signal == signal.SIGTERM
 
 
-def test_a_handler_that_was_not_pythons_is_no_stumbling_block(monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with Interrupt() as interrupt:
-            interrupt._before[signal.SIGTERM] = None
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def test_a_handler_that_was_not_pythons_is_no_stumbling_block():
+    with Interrupt() as interrupt:
+        interrupt._before[signal.SIGTERM] = None
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_training_in_another_thread_leaves_signals_alone(tmp_path):
@@ -81,11 +87,12 @@ def test_the_loop_finishes_its_step_saves_and_says_so(tmp_path, number):
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-def test_a_signal_after_the_last_step_stopped_nothing(tmp_path):
+@pytest.mark.parametrize("last", [2, 3])
+def test_a_signal_in_or_after_the_last_step_stopped_nothing(tmp_path, last):
     recipe = vector(steps=3)
 
     def stop(step, total, values):
-        if step == total:
+        if step == last:
             send(signal.SIGINT)
 
     result = train(recipe, clips(recipe), tmp_path / "run", Options(log_every=1), progress=stop)

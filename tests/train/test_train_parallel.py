@@ -42,7 +42,7 @@ def test_two_processes_train_as_one(tmp_path):
     train(recipe, data, tmp_path / "one", Options(log_every=1))
     words = ["-m", "diffsda", "train", *vector_words(**optim), "--backbone.dropout", "0", "--encoder.dropout", "0"]
     words += ["--data", tmp_path / "clips.npz", "--out", tmp_path / "two", "--log-every", 1, "--save-every", 5]
-    status, out, err = run(*torchrun(), *words, "--device", "cpu")
+    status, _, err = run(*torchrun(), *words, "--device", "cpu")
     assert status == 0, err
     one, two = read_log(tmp_path / "one"), read_log(tmp_path / "two")
     assert [record["step"] for record in two] == list(range(1, 13)), "one record a step: only one process writes"

@@ -25,7 +25,6 @@ CASES = {
         {"lengths": True},
     ),
     "series, the authors' curve over epochs": (vector(schedule="authors", steps=None, epochs=4), {"n": 10}),
-    "video": (video(), {}),
     "video with lengths, masks, 2 parts, an average": (
         video(accumulate=2, ema=0.9, draws=2),
         {"lengths": True, "mask": True},

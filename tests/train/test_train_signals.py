@@ -11,7 +11,7 @@ from diffsda.data.arrays import write
 from diffsda.data.registry import open_clips
 from diffsda.train.loop import Options, train
 
-STEPS = 300
+STEPS = 200
 
 
 @pytest.fixture(scope="module")
