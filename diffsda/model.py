@@ -49,7 +49,7 @@ class DiffSDA(nn.Module):
         return self.loss(*args, **kwargs)
 
     def encode(self, x: Any, lengths: Any = None) -> Factors:
-        """Take clips apart into static and dynamic factors.
+        """Take clips apart into static and dynamic factors; dropout follows the module's mode.
 
         Shapes: x (B, V, C, H, W) or (B, V, F); lengths (B,) from 2 to V, padding beyond them is ignored ->
         static (B, S) (or (B, V, S) when not shared), dynamic (B, V, D).
@@ -187,7 +187,7 @@ class DiffSDA(nn.Module):
         """
         if noise not in ("own", "fresh"):
             raise InputError(f"noise: got {noise!r}, expected 'own' or 'fresh'")
-        with self._evaluating():
+        with self.evaluating():
             x = self._clips(x)
             lengths = check.lengths(lengths, x)
             f = self.encoder(x, lengths)
@@ -219,7 +219,7 @@ class DiffSDA(nn.Module):
         """
         if noise not in ("dynamic", "static", "fresh", "shared"):
             raise InputError(f"noise: got {noise!r}, expected 'dynamic', 'static', 'fresh' or 'shared'")
-        with self._evaluating():
+        with self.evaluating():
             x_static = self._clips(x_static, "x_static")
             x_dynamic = self._clips(x_dynamic, "x_dynamic")
             if x_static.shape[0] != x_dynamic.shape[0]:
@@ -264,7 +264,7 @@ class DiffSDA(nn.Module):
             return values if rows is None else values[rows]
 
         noise = None if fresh is None else lambda: chosen(fresh().flatten(0, 1))
-        with self._evaluating():
+        with self.evaluating():
             evaluate = self.denoiser.evaluate(plan.levels, chosen(a))
             y = heun(evaluate, chosen(flat), plan, fresh=noise, progress=progress)
         if rows is not None:
@@ -272,8 +272,8 @@ class DiffSDA(nn.Module):
         return _blank(y.unflatten(0, frames), lengths)
 
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Switch dropout off for a while."""
+    def evaluating(self) -> Iterator[None]:
+        """Switch dropout off for a while: ``with model.evaluating(): ...``."""
         was = self.training
         self.eval()
         try:

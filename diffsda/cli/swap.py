@@ -71,6 +71,15 @@ def run(argv: list[str]) -> int:
     if options.figure is not None:
         from diffsda.report.swaps import draw_swaps
 
-        draw_swaps(model, static, dynamic, options.figure, noise=options.noise, steps=options.steps, seed=options.seed)
+        draw_swaps(
+            model,
+            static,
+            dynamic,
+            options.figure,
+            noise=options.noise,
+            steps=options.steps,
+            seed=options.seed,
+            whitened=options.as_is,
+        )
         print(options.figure)
     return 0

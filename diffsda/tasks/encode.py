@@ -20,5 +20,6 @@ def encode(model: DiffSDA, clips: Clips, *, batch: int = 64) -> Factors:
 
     Shapes: clips.x (N, V, ...) -> static (N, S) or (N, V, S), dynamic (N, V, D).
     """
-    parts = [model.encode(clips.x[r], lengths_of(clips, r)).to("cpu") for r in slices(len(clips), batch)]
+    with model.evaluating():
+        parts = [model.encode(clips.x[r], lengths_of(clips, r)).to("cpu") for r in slices(len(clips), batch)]
     return Factors(torch.cat([f.static for f in parts]), torch.cat([f.dynamic for f in parts]))

@@ -90,7 +90,7 @@ def train(
     fits(clips, recipe)
     run = _Run(recipe, clips, Path(folder), options, processes)
     try:
-        talk = progress if progress is not None else lambda step, total, values: None
+        talk = progress if progress is not None and processes.first else lambda step, total, values: None
         return run.go(talk)
     finally:
         run.close()
