@@ -117,6 +117,8 @@ class Optim:
     epochs: int = 100
     steps: int | None = None
     """Total optimiser steps; None takes them from ``epochs``."""
+    window: float = 1.0
+    """Train on random windows of at least this share of a clip's frames; 1 takes clips whole, as the authors."""
     draws: int = 1
     """Noise draws a clip and step, encoded once (the authors' time series use ten)."""
     ema: float | None = None
@@ -244,6 +246,7 @@ _LIMITS: dict[str, tuple[type, float, bool]] = {
     "optim.batch": (int, 1, True),
     "optim.accumulate": (int, 1, True),
     "optim.epochs": (int, 1, True),
+    "optim.window": (float, 0, False),
     "optim.draws": (int, 1, True),
     "optim.seed": (int, 0, True),
 }
@@ -259,6 +262,7 @@ _MOST = {
     "encoder.static": 65_536,
     "encoder.dynamic": 65_536,
     "sampling.steps": 10_000,
+    "optim.window": 1,
     "optim.draws": 10_000,
 }
 _MOST_PIXELS, _MOST_LEVELS, _MOST_MULTIPLIER, _MOST_FLOAT = 4096, 10, 64, 1e30

@@ -12,7 +12,7 @@ DEMO = Recipe(
     encoder=Encoder(width=32, hidden=64, static=24, dynamic=2),
     noise=Noise(P_mean=-0.8, P_std=1.0, per_frame=False),
     sampling=Sampling(steps=18),
-    optim=Optim(lr=1e-3, schedule="cosine", warmup=50, batch=32, steps=1500),
+    optim=Optim(lr=1e-3, schedule="cosine", warmup=50, batch=32, steps=1500, window=0.4),
 )
 
 TINY_VIDEO = Recipe(

@@ -29,7 +29,8 @@ from diffsda.train.lr import rate
 from diffsda.train.order import Order, seed_for
 from diffsda.train.parallel import Processes, join, wrap
 from diffsda.train.resume import read_state, write_state
-from diffsda.train.step import TrainStep, draw
+from diffsda.train.step import WINDOW_STREAM, TrainStep, draw
+from diffsda.train.windows import cut
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
@@ -179,6 +180,11 @@ class _Run:
         self.saved = self.step
         self.processes.wait()
 
+    def _batch(self, step: int) -> Batch:
+        """Return the clips of a step, cut to their windows; a function of seed and step alone."""
+        optim = self.recipe.optim
+        return cut(self.source.batch(self.order.indices(step)), optim.window, seed_for(optim.seed, step, WINDOW_STREAM))
+
     def close(self) -> None:
         """Close the log."""
         if self.log is not None:
@@ -186,7 +192,7 @@ class _Run:
 
     def _advance(self) -> tuple[Tensor, Tensor, float]:
         """Do one step; return its loss, gradient norm and learning rate."""
-        batch = self.source.batch(self.order.indices(self.step))
+        batch = self._batch(self.step)
         lr = rate(self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch)
         loss, norm = self.train_step(batch, self.step, lr)
         self.guard.note(self.step, loss, norm)
@@ -252,7 +258,7 @@ class _Run:
         indices = self.order.indices(step)
         path = self.folder / f"offending-{step:08d}.npz"
         if self.processes.first:
-            self._save_batch(path, self.source.batch(indices), indices, step)
+            self._save_batch(path, self._batch(step), indices, step)
         raise TrainingError(
             f"the loss or its gradient was not finite at step {step}; the batch is in {path}, the last good "
             "checkpoint stays: look at the batch, or begin a new run with a lower optim.lr"

@@ -39,7 +39,7 @@ class Processes:
             return value
         none = torch.iinfo(torch.int64).max
         held = torch.tensor(none if value is None else value, dtype=torch.int64, device=self.device)
-        dist.all_reduce(held, op=dist.ReduceOp.MAX)
+        dist.all_reduce(held, op=dist.ReduceOp.MIN)
         return None if int(held) == none else int(held)
 
     def wait(self) -> None:

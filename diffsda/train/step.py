@@ -16,7 +16,8 @@ from diffsda.train.data import Batch
 from diffsda.train.order import seed_for
 from diffsda.train.parallel import Processes
 
-NOISE_STREAM, DROPOUT_STREAM = 0, 1
+# Dropout comes last: it takes one stream a process.
+NOISE_STREAM, WINDOW_STREAM, DROPOUT_STREAM = 0, 1, 2
 
 
 @dataclass(frozen=True)

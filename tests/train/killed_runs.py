@@ -22,18 +22,20 @@ from diffsda.train.loop import Options, train
 from diffsda.train.resume import read_state, write_state
 
 RECIPE = vector(steps=16, ema=0.9)
+LARGE = RECIPE.replace(backbone={"width": 32})
+"""Takes a while to write, so that kills find it at that."""
 
 
 def save_for_ever(folder):
     """Write checkpoints whose every number is the step, as the loop does: state, model file, old ones away."""
-    model = DiffSDA(RECIPE)
-    step = read_state(folder, RECIPE)["step"] if (folder / "state.pt").exists() else 0
+    model = DiffSDA(LARGE)
+    step = read_state(folder, LARGE)["step"] if (folder / "state.pt").exists() else 0
     while True:
         step += 1
         with torch.no_grad():
             for value in model.state_dict().values():
                 value.fill_(step)
-        about = {"step": step, "digest": RECIPE.digest, "recipe": RECIPE.to_dict()}
+        about = {"step": step, "digest": LARGE.digest, "recipe": LARGE.to_dict()}
         write_state(folder, {**about, "model": model.state_dict()})
         save(model, folder / f"weights-{step:08d}.safetensors")
         for old in sorted(folder.glob("weights-*"))[:-3]:
@@ -47,7 +49,7 @@ def numbers(tensors):
 
 def look_at_saved(folder, last):
     """Check every file; return the step of the state, and whether the kill fell between state and model file."""
-    state = read_state(folder, RECIPE)
+    state = read_state(folder, LARGE)
     step = state["step"]
     assert step >= last, f"went back from {last} to {step}"
     assert numbers(state["model"]) == {step}
@@ -105,13 +107,14 @@ def main():
     draw = random.Random(seed)
     seen = {"kills": 0, "steps": [], "between": 0, "parts": 0}
     last = 0
-    for _ in range(kills):
+    for kill in range(kills):
         child = in_child(work, folder)
         before, done = written(folder), (0, 0)
         while written(folder) == before and done == (0, 0):
-            time.sleep(0.001)
+            time.sleep(0.0001)
             done = os.waitpid(child, os.WNOHANG)
-        time.sleep(draw.uniform(0.0, 0.04))
+        # Every other kill comes as soon as the state file changes: where it were written in place, in mid-write.
+        time.sleep(draw.uniform(0.0, 0.04) if kill % 2 else 0.0)
         if done != (0, 0) or os.waitpid(child, os.WNOHANG) != (0, 0):
             break
         os.kill(child, signal.SIGKILL)
