@@ -112,6 +112,7 @@ def test_refuses_an_existing_folder(tmp_path, capsys):
     [
         (["--seeds", "1", "1"], "different whole numbers"),
         (["--threads", "0"], "at least 1"),
+        (["--record", "no/such/folder/record.json"], "no folder"),
         (["--steps", "0"], "at least 1"),
     ],
 )

@@ -50,6 +50,8 @@ def run(argv: list[str]) -> int:
         raise InputError(f"--seeds: got {options.seeds}, expected different whole numbers >= 0")
     if options.threads < 1:
         raise InputError(f"--threads: got {options.threads}, expected at least 1")
+    if options.record is not None and not options.record.parent.is_dir():
+        raise InputError(f"--record: there is no folder {options.record.parent}; make it first")
     _make_room(options.out, overwrite=options.overwrite)
     import torch
 

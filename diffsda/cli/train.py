@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,8 @@ def _train(recipe: Recipe, options: Options) -> int:
             result = train(recipe, clips, options.out, how, progress=say)
     finally:
         leave()
-    print(options.out)
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(options.out)
     if result.signal is not None:
         print(f"stopped by signal {result.signal} at step {result.step}; go on with --resume", file=sys.stderr)
         return 128 + result.signal

@@ -24,6 +24,7 @@ CASES = {
         vector(schedule="cosine", warmup=3, ema=0.9).replace(noise={"per_frame": False}),
         {"lengths": True},
     ),
+    "series with lengths, random windows": (vector(window=0.5, draws=2), {"lengths": True}),
     "series, the authors' curve over epochs": (vector(schedule="authors", steps=None, epochs=4), {"n": 10}),
     "video with lengths, masks, 2 parts, an average": (
         video(accumulate=2, ema=0.9, draws=2),
