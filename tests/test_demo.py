@@ -17,6 +17,7 @@ from diffsda.cli import main
 from diffsda.data.embedded import japanese_vowels
 from diffsda.evaluate.disentanglement import donors, score
 from diffsda.firststage.clips import whitened
+from diffsda.presets import preset
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,7 +39,7 @@ def demo(tmp_path_factory):
 
 def test_leaves_model_figures_and_page(demo):
     folder, line = demo
-    assert diffsda.load(folder).recipe.encoder.dynamic == 2
+    assert diffsda.load(folder).recipe.digest == preset("demo").replace(optim={"steps": 40}).digest
     assert {p.name for p in (folder / "figures").iterdir()} == {
         f"{n}.png" for n in ("swaps", "strips", "static", "dynamic", "loss", "rate")
     }

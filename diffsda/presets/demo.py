@@ -9,10 +9,10 @@ DEMO = Recipe(
     name="demo",
     clips=Clips(modality="series", channels=12),
     backbone=Backbone(kind="mlp", width=48, dropout=0.1),
-    encoder=Encoder(width=32, hidden=64, static=24, dynamic=2),
+    encoder=Encoder(width=32, hidden=64, static=24, dynamic=1),
     noise=Noise(P_mean=-0.8, P_std=1.0, per_frame=False),
     sampling=Sampling(steps=18),
-    optim=Optim(lr=1e-3, schedule="cosine", warmup=50, batch=32, steps=1500, window=0.4),
+    optim=Optim(lr=1e-3, schedule="cosine", warmup=50, batch=32, steps=1500),
 )
 
 TINY_VIDEO = Recipe(
