@@ -8,11 +8,11 @@ from typing import Annotated
 
 import tyro
 
-from diffsda.cli.options import parse
+from diffsda.cli.options import WithModel, parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(WithModel):
     """Take clips apart into one static and many dynamic factors."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -21,13 +21,6 @@ class Options:
     """Clips: a .npz, .npy or .safetensors file with x (N, V, C, H, W) or (N, V, F), or the name of a data set."""
     out: Path
     """File for the factors: static, dynamic, and lengths if the clips have them (.npz or .safetensors)."""
-    split: str = "test"
-    """Part of a named data set."""
-    batch: int = 64
-    device: str = "auto"
-    as_is: bool = False
-    """The clips are in the model's units already: do not whiten them."""
-    overwrite: bool = False
 
 
 def run(argv: list[str]) -> int:

@@ -5,11 +5,38 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from diffsda.errors import InputError
 
 Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithModel:
+    """What every verb that runs a model over clips can be told."""
+
+    split: str = "test"
+    """Part of a named data set: train or test."""
+    batch: int = 64
+    """Clips worked on at a time."""
+    device: str = "auto"
+    """auto (CUDA where there is one), cpu, cuda or cuda:N."""
+    as_is: bool = False
+    """The clips are in the model's units already: do not whiten them, nor undo it."""
+    overwrite: bool = False
+    """Replace files that exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithSolver(WithModel):
+    """What every verb that samples can be told besides."""
+
+    steps: int | None = None
+    """Solver steps T, 2T - 1 network evaluations; as many again to invert clips first."""
+    seed: int = 0
+    """Clip i draws from seed + i."""
 
 
 def parse(kind: type[Kind], argv: list[str], verb: str, description: str, default: Any = None) -> Kind:

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffsda.cli.options import parse
+from diffsda.cli.options import WithSolver, parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(WithSolver):
     """Encode clips and sample them back."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -27,16 +27,6 @@ class Options:
     """Start from the clips' own stochastic code, or from fresh noise."""
     figure: Path | None = None
     """Draw the first few clips and their reconstructions as a PNG."""
-    steps: int | None = None
-    """Solver steps T; 2T - 1 network evaluations (twice that with own noise)."""
-    seed: int = 0
-    split: str = "test"
-    """Part of a named data set."""
-    batch: int = 64
-    device: str = "auto"
-    as_is: bool = False
-    """The clips are in the model's units already: do not whiten them, nor undo it."""
-    overwrite: bool = False
     json: bool = False
     """Print JSON instead of the path."""
 

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffsda.cli.options import parse
+from diffsda.cli.options import WithSolver, parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(WithSolver):
     """Give clips the dynamics of other clips."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -29,16 +29,6 @@ class Options:
     """Swap every static donor with every dynamics donor."""
     figure: Path | None = None
     """Draw the swaps of the first few donors as a PNG grid."""
-    steps: int | None = None
-    """Solver steps T; 2T - 1 network evaluations."""
-    seed: int = 0
-    split: str = "test"
-    """Part of named data sets."""
-    batch: int = 64
-    device: str = "auto"
-    as_is: bool = False
-    """The clips are in the model's units already: do not whiten them, nor undo it."""
-    overwrite: bool = False
 
 
 def run(argv: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import tyro
@@ -14,29 +14,17 @@ from diffsda.cli.options import parse
 from diffsda.errors import InputError
 from diffsda.presets import PRESETS, preset
 from diffsda.recipe import Backbone, Clips, Encoder, Noise, Optim, Recipe, Sampling
+from diffsda.train.options import Options as How
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(How):
     """Train a model. The recipe's parts start from the preset; any value can be changed."""
 
     data: str = ""
     """Clips: a .npz, .npy or .safetensors file, or the name of a data set (its training part)."""
     out: Path = Path()
     """Run folder to make, or to go on in with --resume."""
-    resume: bool = False
-    device: str = "auto"
-    precision: str = "auto"
-    """auto (bf16 on CUDA, float32 elsewhere), float32 or bf16."""
-    compile: bool = False
-    """Compile the networks with torch.compile."""
-    whiten: bool | None = None
-    """Whiten the clips to standard deviation 0.5; by default all but pixels are."""
-    log_every: int = 20
-    save_every: int = 500
-    until: int | None = None
-    """Stop and save after this step; go on later with --resume."""
-    tensorboard: bool = False
     dry_run: bool = False
     """Print the resolved recipe and stop."""
     clips: Clips = field(default_factory=Clips)
@@ -74,13 +62,11 @@ def run(argv: list[str]) -> int:
 def _train(recipe: Recipe, options: Options) -> int:
     from diffsda.cli.progress import training_bar
     from diffsda.data.registry import open_clips
-    from diffsda.train.loop import Options as How
     from diffsda.train.loop import train
     from diffsda.train.parallel import leave
 
     clips = open_clips(options.data, "train")
-    names = ("resume", "device", "precision", "compile", "whiten", "log_every", "save_every", "until", "tensorboard")
-    how = How(**{name: getattr(options, name) for name in names})
+    how = How(**{f.name: getattr(options, f.name) for f in fields(How)})
     try:
         with training_bar(recipe.name) as say:
             result = train(recipe, clips, options.out, how, progress=say)

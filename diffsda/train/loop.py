@@ -26,6 +26,7 @@ from diffsda.train.guard import Guard
 from diffsda.train.interrupt import Interrupt
 from diffsda.train.log import Log, provenance, summary_writer
 from diffsda.train.lr import rate
+from diffsda.train.options import Options
 from diffsda.train.order import Order, seed_for
 from diffsda.train.parallel import Processes, join, wrap
 from diffsda.train.resume import read_state, write_state
@@ -37,26 +38,6 @@ if TYPE_CHECKING:
 
 KEEP = 3
 """Model files kept in a run folder: the newest few."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to run a training, as opposed to what is trained (the recipe)."""
-
-    resume: bool = False
-    """Go on with the run in the folder."""
-    device: str = "auto"
-    precision: str = "auto"
-    """auto (bf16 on CUDA, float32 elsewhere), float32 or bf16."""
-    compile: bool = False
-    """Compile the denoiser and the frame encoder with torch.compile."""
-    whiten: bool | None = None
-    """Whiten the clips to standard deviation 0.5; left open, all but pixels are."""
-    log_every: int = 20
-    save_every: int = 500
-    until: int | None = None
-    """Stop and save after this step, as if interrupted; the recipe's budget stays what it is."""
-    tensorboard: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,29 @@
+"""How to run a training; free of torch, so that the command line can list it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run a training, as opposed to what is trained (the recipe)."""
+
+    resume: bool = False
+    """Go on with the run in the folder."""
+    device: str = "auto"
+    """auto (CUDA where there is one), cpu, cuda or cuda:N."""
+    precision: str = "auto"
+    """auto (bf16 on CUDA, float32 elsewhere), float32 or bf16."""
+    compile: bool = False
+    """Compile the denoiser and the frame encoder with torch.compile."""
+    whiten: bool | None = None
+    """Whiten the clips to standard deviation 0.5; left open, all but pixels are."""
+    log_every: int = 20
+    """Steps between records in log.jsonl."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    until: int | None = None
+    """Stop and save after this step, as if interrupted; the recipe's budget stays what it is."""
+    tensorboard: bool = False
+    """Log to TensorBoard as well."""
