@@ -80,8 +80,8 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     from diffsda.firststage.clips import whitened
     from diffsda.presets import preset
     from diffsda.report.demo import write_demo
-    from diffsda.train.loop import Options as How
     from diffsda.train.loop import train
+    from diffsda.train.options import Options as How
 
     began = time.perf_counter()
     recipe = preset("demo").replace(optim={"seed": seed})
