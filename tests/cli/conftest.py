@@ -57,7 +57,9 @@ def process(tmp_path):
 
     def run(*words, code=None, **options):
         start = ["-m", "diffsda"] if code is None else ["-c", code]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+        # Not measured: some of these may not write, and coverage could not write its own file either.
+        outer = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+        env = {**outer, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **options.pop("env", {})}
         argv = [sys.executable, *start, *map(str, words)]
         done = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=120, **options)
         return Said(done.returncode, done.stdout, done.stderr)

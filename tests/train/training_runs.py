@@ -106,17 +106,21 @@ def assert_same_run(a, b):
     assert records(a) == records(b)
 
 
-def environment():
-    """The environment of a child process: one thread, and no trace of a torchrun around us."""
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "DIFFSDA_TRACEBACK")}
+def environment(measured=True):
+    """The environment of a child process: one thread, and no trace of a torchrun around us.
+
+    A child whose files may not grow is not ``measured``: coverage could not write its own either.
+    """
+    gone = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "DIFFSDA_TRACEBACK")
+    env = {k: v for k, v in os.environ.items() if k not in gone and (measured or not k.startswith("COV"))}
     return {**env, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 
 
-def start(*words, **options):
+def start(*words, measured=True, **options):
     """Start Python on these words in the repository, output piped."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, *map(str, words)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes, **options)
+    return subprocess.Popen(command, cwd=ROOT, env=environment(measured), **pipes, **options)
 
 
 def run(*words, timeout=120, **options):
