@@ -84,5 +84,7 @@ def newest(path: str | Path) -> Path:
         return path
     found = {int(m[1]): p for p in path.iterdir() if (m := _WEIGHTS.fullmatch(p.name))}
     if not found:
-        raise CheckpointError(f"{path}: got a folder without weights-*.safetensors, expected a run folder")
+        raise CheckpointError(
+            f"{path}: got a folder without weights-*.safetensors, expected a run folder that holds a saved model"
+        )
     return found[max(found)]

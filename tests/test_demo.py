@@ -14,6 +14,7 @@ import pytest
 
 import diffsda
 from diffsda.cli import main
+from diffsda.cli.demo import _make_room
 from diffsda.data.embedded import japanese_vowels
 from diffsda.evaluate.disentanglement import donors, score
 from diffsda.firststage.clips import whitened
@@ -106,6 +107,20 @@ def test_refuses_an_existing_folder(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path), "--overwrite"]) == 2
     assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def test_an_earlier_demo_stays_until_the_new_one_is_whole(tmp_path):
+    old = tmp_path / "demo"
+    old.mkdir()
+    (old / "recipe.json").write_text("{}")
+    beside = _make_room(old, overwrite=True)
+    assert beside != old
+    assert beside.parent == old.parent
+    assert (old / "recipe.json").exists()
+    beside.mkdir()
+    (beside / "recipe.json").write_text("{}")  # as a stopped demo leaves it
+    assert not _make_room(old, overwrite=True).exists()
+    assert _make_room(tmp_path / "new", overwrite=True) == tmp_path / "new"
 
 
 @pytest.mark.parametrize(

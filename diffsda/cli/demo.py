@@ -52,14 +52,21 @@ def run(argv: list[str]) -> int:
         raise InputError(f"--threads: got {options.threads}, expected at least 1")
     if options.record is not None and not options.record.parent.is_dir():
         raise InputError(f"--record: there is no folder {options.record.parent}; make it first")
-    _make_room(options.out, overwrite=options.overwrite)
+    place = _make_room(options.out, overwrite=options.overwrite)
     import torch
 
     torch.set_num_threads(min(options.threads, os.cpu_count() or 1))
     results = []
     for seed in options.seeds:
-        folder = options.out if len(options.seeds) == 1 else options.out / f"seed-{seed}"
+        folder = place if len(options.seeds) == 1 else place / f"seed-{seed}"
         results.append(_one(folder, seed, options))
+    if place != options.out:
+        shutil.rmtree(options.out)
+        place.rename(options.out)
+    print(
+        f"open {options.out / ('index.html' if len(results) == 1 else f'seed-{options.seeds[0]}/index.html')}",
+        file=sys.stderr,
+    )
     line = results[0] if len(results) == 1 else _spread(results)
     if options.record is not None:
         from diffsda.atomic import atomic_write
@@ -93,14 +100,13 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     with training_bar(f"demo, seed {seed}") as say:
         result = train(recipe, fit, folder, How(device="cpu"), progress=say)
     if not result.finished:
-        raise TrainingError(f"the demo was stopped at step {result.step}; run it again with --overwrite")
+        raise TrainingError(f"the demo was stopped at step {result.step}; run it again (an earlier one is untouched)")
     model = result.model
     trained = time.perf_counter() - began
     fit, test = whitened(fit, model.whitening), whitened(test, model.whitening)
     scores = score(model, fit, test, label=LABEL, noises=POLICIES, seed=seed)
     split = "a held-out third of the training split" if options.validate else "the official test split"
-    page = write_demo(folder, model, test, scores, label=LABEL, seed=seed, split=split)
-    print(f"open {page}", file=sys.stderr)
+    write_demo(folder, model, test, scores, label=LABEL, seed=seed, split=split)
     line = _line(scores, seed)
     line |= {"train_seconds": round(trained, 1), "seconds": round(time.perf_counter() - began, 1)}
     (folder / "scores.json").write_text(json.dumps(line, indent=1) + "\n")
@@ -128,14 +134,20 @@ def _spread(results: list[dict[str, Any]]) -> dict[str, Any]:
     return line
 
 
-def _make_room(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds anything, or clear away an earlier demo."""
+def _make_room(folder: Path, *, overwrite: bool) -> Path:
+    """Return the folder to work in: the one asked for, or one beside an earlier demo, which stays until the end.
+
+    Raises: InputError if the folder holds anything but an earlier demo that may be replaced.
+    """
+    beside = folder.with_name(f".{folder.name}.new")
+    if beside.is_dir() and any(beside.glob("**/recipe.json")):
+        shutil.rmtree(beside)  # left by a demo that was stopped
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
+        return folder
     ours = folder.is_dir() and any(folder.glob("**/recipe.json"))
     if not overwrite or not ours:
         raise InputError(
             f"--out: {folder} exists already, expected a new folder"
             + (" (or --overwrite to replace the earlier demo)" if ours else "")
         )
-    shutil.rmtree(folder)
+    return beside

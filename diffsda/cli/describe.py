@@ -37,6 +37,8 @@ def run(argv: list[str]) -> int:
             continue
         print(name)
         for key, inner in value.items():
+            if isinstance(inner, list) and inner and isinstance(inner[0], float):
+                inner = ", ".join(f"{v:.4g}" for v in inner)
             if isinstance(inner, dict):
                 inner = ", ".join(f"{k} {v}" for k, v in inner.items())
             print(f"  {_shown(key):<12} {_shown(inner)}")

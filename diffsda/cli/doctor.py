@@ -20,7 +20,11 @@ class Options:
 
 def run(argv: list[str]) -> int:
     """Print one line a part; 0 if nothing that is needed is missing."""
-    options = parse(Options, argv, "doctor", "List what is installed, used, missing or broken.")
+    # The plain calls must work where the option parser itself is what is missing.
+    plain = {(): Options(), ("--json",): Options(json=True)}
+    options = plain.get(tuple(argv)) or parse(
+        Options, argv, "doctor", "List what is installed, used, missing or broken."
+    )
     findings = examine()
     if options.json:
         print(json.dumps({f.name: dataclasses.asdict(f) for f in findings}))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from diffsda.model import Progress
-from diffsda.tasks.batches import Track, silent
+from diffsda.tasks.batches import Track
 
 
 @contextmanager
 def solver_bar(description: str) -> Iterator[Track]:
     """Watch solver steps over all batches."""
     if not sys.stderr.isatty():
-        yield silent
+        yield lambda total: _tenths(description, total)
         return
     with _bar() as bar:
 
@@ -30,6 +31,22 @@ def solver_bar(description: str) -> Iterator[Track]:
             return watch
 
         yield track
+
+
+def _tenths(description: str, total: int) -> Progress:
+    """Say every tenth of the way, from half a minute on: short work needs no words."""
+    began, done, said = time.monotonic(), 0, 0
+
+    def watch(steps: Iterable[Any]) -> Iterator[Any]:
+        nonlocal done, said
+        for step in steps:
+            yield step
+            done += 1
+            if 10 * done // total > said and time.monotonic() - began > 30:
+                said = 10 * done // total
+                print(f"{description}: solver step {done}/{total}", file=sys.stderr)
+
+    return watch
 
 
 @contextmanager

@@ -66,6 +66,8 @@ def _train(recipe: Recipe, options: Options) -> int:
     from diffsda.train.parallel import leave
 
     clips = open_clips(options.data, "train")
+    if clips.video and not recipe.clips.latent and not options.whiten and clips.x.min() >= 0:
+        print("warning: no pixel is below 0; presets for pixels expect [-1, 1] (x * 2 - 1 for [0, 1])", file=sys.stderr)
     how = How(**{f.name: getattr(options, f.name) for f in fields(How)})
     try:
         with training_bar(recipe.name) as say:
@@ -75,6 +77,9 @@ def _train(recipe: Recipe, options: Options) -> int:
     if int(os.environ.get("RANK", "0")) == 0:
         print(options.out)
     if result.signal is not None:
-        print(f"stopped by signal {result.signal} at step {result.step}; go on with --resume", file=sys.stderr)
+        print(
+            f"stopped by signal {result.signal} at step {result.step}; go on with the same command and --resume",
+            file=sys.stderr,
+        )
         return 128 + result.signal
     return 0

@@ -18,6 +18,6 @@ def preset(name: str) -> Recipe:
     """
     if name in PRESETS:
         return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, 1, cutoff=0.3)
+    near = difflib.get_close_matches(name, PRESETS, 1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(f"preset: got {name!r}; {hint}expected one of {', '.join(PRESETS)}")

@@ -58,7 +58,9 @@ def write_demo(
             "reads the speaker from the time mean of a real or swapped utterance. Everybody says the same two vowels, "
             "so what is dynamic here is the timing and shape of the transition: a weak contrast, and a speaker's way "
             "of moving is partly his own. A swap takes its dynamics from another speaker's utterance. The motion of "
-            "a swap is compared after taking the time mean away, stretched to one length.",
+            "a swap is compared after taking the time mean away, stretched to one length. Where swaps from fresh noise "
+            "move less like the dynamics donor than like the static donor, the factors alone do not carry the motion: "
+            "the donor's start noise does. Reconstruction from a clip's own start noise is nearly exact for any model.",
             heading="How to read this",
         ),
     ]
@@ -126,8 +128,8 @@ def _draw(folder: Path, model: DiffSDA, test: Clips, *, label: str, seed: int) -
     records = read_log(folder)
     steps, losses = [r["step"] for r in records], [r["loss"] for r in records]
     drawn = {
-        "static": static_scatter(static, labels, what=label),
-        "dynamic": dynamic_curves(dynamic, labels, test.lengths, what=label),
+        "static": static_scatter(static, labels + 1, what=label),
+        "dynamic": dynamic_curves(dynamic, labels + 1, test.lengths, what=label),
         "loss": loss_curve(steps, losses),
         "rate": rate_curve(steps, [r["lr"] for r in records]),
     }
