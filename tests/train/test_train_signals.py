@@ -42,7 +42,10 @@ def test_a_signal_saves_and_leaves(tmp_path, whole, number, status):
     assert "Traceback" not in err
     step = state_of(tmp_path / "run")["step"]
     assert 0 < step < STEPS
-    assert re.fullmatch(rf"stopped by signal {int(number)} at step {step}; go on with the same command and --resume", err.splitlines()[-1])
+    assert re.fullmatch(
+        rf"stopped by signal {int(number)} at step {step}; go on with the same command and --resume",
+        err.splitlines()[-1],
+    )
     assert (tmp_path / "run" / f"weights-{step:08d}.safetensors").is_file()
     recipe = vector(steps=STEPS, ema=0.99)
     train(recipe, open_clips(whole / "clips.npz"), tmp_path / "run", Options(log_every=1, resume=True))
