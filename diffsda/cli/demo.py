@@ -69,12 +69,12 @@ def run(argv: list[str]) -> int:
     )
     line = results[0] if len(results) == 1 else _spread(results)
     if options.record is not None:
-        from diffsda.atomic import atomic_write
+        from diffsda.report.files import write
         from diffsda.train.log import provenance
 
         about = {k: v for k, v in provenance().items() if k != "command"}
         text = json.dumps({"about": about, "results": results}, indent=1) + "\n"
-        atomic_write(options.record, lambda file: file.write(text.encode()))
+        write(options.record, text.encode())
     print(json.dumps(line))
     return 0
 
@@ -87,6 +87,7 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     from diffsda.firststage.clips import whitened
     from diffsda.presets import preset
     from diffsda.report.demo import write_demo
+    from diffsda.report.files import write
     from diffsda.train.loop import train
     from diffsda.train.options import Options as How
 
@@ -109,7 +110,7 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     write_demo(folder, model, test, scores, label=LABEL, seed=seed, split=split)
     line = _line(scores, seed)
     line |= {"train_seconds": round(trained, 1), "seconds": round(time.perf_counter() - began, 1)}
-    (folder / "scores.json").write_text(json.dumps(line, indent=1) + "\n")
+    write(folder / "scores.json", (json.dumps(line, indent=1) + "\n").encode())
     return line
 
 
