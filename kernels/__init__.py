@@ -1,1 +1,11 @@
-"""Tensor operations behind one contract each; a plain torch reference first."""
+"""Tensor operations behind one contract each: a plain torch reference, a Triton kernel, one switch.
+
+Importing this imports torch, never triton. Functions carry the names of their folders and hide them.
+"""
+
+from diffsda.kernels.attention import attention
+from diffsda.kernels.backend import backend, use
+from diffsda.kernels.film_layer_norm import film_layer_norm
+from diffsda.kernels.group_norm import group_norm
+
+__all__ = ["attention", "backend", "film_layer_norm", "group_norm", "use"]

@@ -1,0 +1,130 @@
+"""The one switch: which implementation of an operation runs.
+
+    with diffsda.kernels.backend("triton"): ...                  # every operation
+    with diffsda.kernels.backend("torch", attention="xformers"): ...
+    DIFFSDA_KERNELS=triton  or  DIFFSDA_KERNELS=auto,adamw=apex  # for a whole process
+
+``torch`` is the plain reference, ``triton`` our kernel, ``xformers`` and ``apex`` are libraries. ``auto`` (the
+default) takes ``torch`` on the CPU, and on CUDA our kernel where a record or a comparison with its reference on
+first use speaks for it. What is asked for by name runs or fails; only ``auto`` chooses for itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from diffsda.errors import InputError
+
+BACKENDS: Mapping[str, tuple[str, ...]] = {
+    "group_norm": ("torch", "triton"),
+    "film_layer_norm": ("torch", "triton"),
+    "precondition": ("torch", "triton"),
+    "edm_loss": ("torch", "triton"),
+    "heun": ("torch", "triton"),
+    "attention": ("torch", "triton", "xformers"),
+    "adamw": ("torch", "triton", "apex"),
+    "nearest_code": ("torch", "triton"),
+}
+"""What each operation can run on. ``sdpa`` is another name for attention's ``torch``."""
+
+PROVEN: Mapping[str, frozenset[str]] = {}
+"""Operations a record speaks for, by GPU (``torch.cuda.get_device_name()``): ``auto`` takes them unexamined."""
+
+VARIABLE = "DIFFSDA_KERNELS"
+
+@contextmanager
+def backend(name: str | None = None, /, **operations: str) -> Iterator[None]:
+    """Choose the implementation for a while: of every operation, or by operation. It holds for the process.
+
+    Raises: InputError for an unknown name or operation.
+    """
+    before = _choice()
+    use(name, **operations)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def use(name: str | None = None, /, **operations: str) -> None:
+    """Choose the implementation from now on; see ``backend``.
+
+    Raises: InputError for an unknown name or operation.
+    """
+    choice = dict(_choice()) if name is None else _everywhere(name)
+    for operation, wanted in operations.items():
+        choice[operation] = _checked(operation, wanted)
+    _set(choice)
+
+
+def chosen(operation: str) -> str:
+    """Return what was asked for: auto, torch, triton or a library's name."""
+    return _choice()[operation]
+
+
+def resolve(operation: str, device: torch.device) -> str:
+    """Return what runs for tensors of a device: torch, triton, a library, or ``compare``.
+
+    ``compare`` means: ours if it agrees with the reference on first use (``diffsda.kernels.first_use``).
+    """
+    if torch.onnx.is_in_onnx_export():
+        return "torch"  # Graph formats know the reference's operations, not ours.
+    wanted = _choice()[operation]
+    if wanted != "auto":
+        return wanted
+    if device.type != "cuda" or torch.version.hip is not None or not _ours:
+        return "torch"
+    return "triton" if operation in PROVEN.get(_gpu(device), frozenset()) else "compare"
+
+
+def _choice() -> dict[str, str]:
+    return _chosen
+
+
+def _set(choice: dict[str, str]) -> None:
+    global _chosen
+    _chosen = choice
+
+
+def _from_environment() -> dict[str, str]:
+    parts = [p.strip() for p in os.environ.get(VARIABLE, "").split(",") if p.strip()]
+    choice = _everywhere("auto")
+    for part in parts:
+        operation, equals, wanted = part.partition("=")
+        if equals:
+            choice[operation] = _checked(operation, wanted)
+        else:
+            choice = _everywhere(part)
+    return choice
+
+
+def _everywhere(name: str) -> dict[str, str]:
+    if name not in ("auto", "torch", "triton"):
+        raise InputError(
+            f"backend: got {name!r}, expected auto, torch or triton for all operations; libraries are chosen by "
+            "operation, as in attention=xformers"
+        )
+    return dict.fromkeys(BACKENDS, name)
+
+
+def _checked(operation: str, wanted: str) -> str:
+    if operation not in BACKENDS:
+        raise InputError(f"backend: got operation {operation!r}, expected one of {', '.join(BACKENDS)}")
+    wanted = "torch" if (operation, wanted) == ("attention", "sdpa") else wanted
+    if wanted not in ("auto", *BACKENDS[operation]):
+        known = ", ".join(("auto", *BACKENDS[operation]))
+        raise InputError(f"backend: got {wanted!r} for {operation}, expected one of {known}")
+    return wanted
+
+
+def _gpu(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device)
+
+
+_ours = importlib.util.find_spec("triton") is not None
+_chosen = _from_environment()

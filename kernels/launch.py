@@ -1,0 +1,191 @@
+"""Starting a Triton kernel: on a CUDA device, in the interpreter, or on paper.
+
+Operations call ``launch`` with every argument by name. On paper (``recording``) nothing runs: the exact
+specialisation is noted instead, so that what is compiled ahead of time is what would have been launched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffsda.errors import DiffSDAError, InputError, MissingPackage
+
+ALIGNED = 16
+"""Bytes a pointer, or elements an integer, must be a multiple of for the compiler to use wide accesses."""
+
+_POINTERS = {
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.int64: "*i64",
+    torch.int32: "*i32",
+    torch.uint8: "*u8",
+    torch.bool: "*i1",
+}
+
+
+class BackendError(DiffSDAError, RuntimeError):
+    """A backend was asked for by name and cannot run here."""
+
+
+@dataclass(frozen=True)
+class Specialisation:
+    """A kernel as the compiler would see it: types, constants, alignment, options."""
+
+    kernel: Any
+    types: Mapping[str, str]
+    constants: Mapping[str, Any]
+    aligned: tuple[str, ...]
+    options: Mapping[str, int]
+    grid: tuple[int, ...] = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return self.kernel.fn.__name__
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells two specialisations apart."""
+        return (self.name, *(tuple(sorted(d.items())) for d in (self.types, self.constants, self.options)), self.aligned)
+
+
+_paper: list[Specialisation] | None = None
+
+
+@contextmanager
+def recording() -> Iterator[list[Specialisation]]:
+    """Note launches instead of doing them: operations given meta tensors fill the list."""
+    global _paper
+    before, _paper = _paper, []
+    try:
+        yield _paper
+    finally:
+        _paper = before
+
+
+def launch(
+    kernel: Any,
+    grid: tuple[int, ...],
+    arguments: Mapping[str, Tensor | int | float],
+    constants: Mapping[str, Any],
+    *,
+    warps: int,
+    stages: int = 1,
+) -> None:
+    """Start ``kernel`` on ``grid``; arguments and compile-time constants by name.
+
+    Raises: BackendError if it does not fit on the device.
+    """
+    options = {"num_warps": warps, "num_stages": stages}
+    if _paper is not None:
+        _paper.append(_specialisation(kernel, grid, arguments, constants, options))
+        return
+    if any(size <= 0 for size in grid):
+        return
+    device = next(v.device for v in arguments.values() if isinstance(v, Tensor))
+    try:
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                kernel[grid](**arguments, **constants, **options)
+        else:
+            kernel[grid](**arguments, **constants, **options)
+    except Exception as error:
+        if type(error).__name__ != "OutOfResources":
+            raise
+        raise BackendError(f"{kernel.fn.__name__}: does not fit on {device} ({error}); use backend('torch')") from None
+
+
+def require(operation: str, tensor: Tensor) -> None:
+    """Refuse to go on where our kernels cannot run.
+
+    Raises: MissingPackage without triton; BackendError for a device without it; InputError for a dtype that
+    kernels do not read.
+    """
+    if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise InputError(
+            f"{operation}: got {tensor.dtype}, expected float32, bfloat16 or float16 for backend 'triton'; "
+            "backend('torch') takes the rest"
+        )
+    if _paper is not None:
+        return
+    interpreted = _interpreted()
+    if tensor.device.type == "cpu" and not interpreted:
+        raise BackendError(
+            f"{operation}: backend 'triton' was asked for with CPU tensors; move them to a CUDA device, set "
+            "TRITON_INTERPRET=1 before the program starts (slow, for tests), or use backend('torch')"
+        )
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise BackendError(f"{operation}: got a tensor on {tensor.device}, expected CUDA for backend 'triton'")
+    if tensor.device.type == "cuda" and _capability(tensor.device) < (8, 0):
+        have = ".".join(map(str, _capability(tensor.device)))
+        raise BackendError(f"{operation}: got a GPU of compute capability {have}, expected 8.0 or higher for 'triton'")
+
+
+def processors(device: torch.device) -> int:
+    """Return the number of multiprocessors to fill; an H200's where there is no GPU to ask."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return 132
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def power_of_two(n: int) -> int:
+    """Return the smallest power of two that is at least n."""
+    return 1 << max(0, (n - 1).bit_length())
+
+
+@lru_cache
+def _interpreted() -> bool:
+    try:
+        import triton
+    except ImportError as error:
+        raise MissingPackage(
+            f"backend 'triton' was asked for, triton cannot be imported ({error}): pip install triton (CUDA builds "
+            "of torch bring their own)"
+        ) from None
+    return bool(triton.knobs.runtime.interpret)
+
+
+@lru_cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
+def _specialisation(
+    kernel: Any,
+    grid: tuple[int, ...],
+    arguments: Mapping[str, Tensor | int | float],
+    constants: Mapping[str, Any],
+    options: Mapping[str, int],
+) -> Specialisation:
+    """Say what the launcher would: type of every argument, ones as constants, multiples of 16."""
+    types: dict[str, str] = {}
+    known: dict[str, Any] = dict(constants)
+    aligned = []
+    general = {p.name for p in kernel.params if p.do_not_specialize}
+    for name, value in arguments.items():
+        if value is None:
+            types[name], known[name] = "constexpr", None
+        elif isinstance(value, Tensor):
+            types[name] = _POINTERS[value.dtype]
+            # Allocations are aligned; a view is if it starts at a multiple.
+            if value.storage_offset() * value.element_size() % ALIGNED == 0:
+                aligned.append(name)
+        elif isinstance(value, float):
+            types[name] = "fp32"
+        elif value == 1 and name not in general:
+            types[name], known[name] = "constexpr", 1
+        else:
+            types[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            if value % ALIGNED == 0 and name not in general:
+                aligned.append(name)
+    names = kernel.arg_names
+    ordered = {n: types.get(n, "constexpr") for n in names}
+    return Specialisation(kernel, ordered, known, tuple(aligned), options, grid)
