@@ -1,5 +1,5 @@
 """Group normalisation with per-sample modulation, activation and dropout in one operation."""
 
-from diffsda.kernels.group_norm.reference import group_norm
+from diffsda.kernels.group_norm.op import group_norm
 
 __all__ = ["group_norm"]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffsda.errors import InputError
+
 
 def group_norm(
     x: Tensor,
@@ -18,35 +20,73 @@ def group_norm(
     act: str = "silu",
     eps: float = 1e-5,
     dropout: float = 0.0,
+    skip: Tensor | None = None,
 ) -> Tensor:
-    """Normalise by group, modulate per sample and channel, activate, drop out.
+    """Normalise by group, modulate per sample and channel, activate, drop out; see ``diffsda.kernels.group_norm``.
 
-    y = dropout(act((GroupNorm(x) * weight + bias) * scale + shift))
-
-    Shapes: x, y (N, C, H, W); scale, shift (N, C); weight, bias (C,).
-    Precision: statistics in float32 (or x's dtype if wider), y in x's dtype.
-    Source: DiffSDA Eq. 9. Differs: the noise and factor modulations arrive already folded into one
-    scale and shift, which is the same affine map.
-    Raises: ValueError if C is not a multiple of groups or a modulation is not (N, C).
+    Dropout draws from torch's generator.
     """
-    channels = x.shape[1]
-    if channels % groups:
-        raise ValueError(f"group_norm: got {channels} channels, expected a multiple of {groups} groups")
+    check(x, weight, bias, groups=groups, scale=scale, shift=shift, act=act, dropout=dropout, skip=skip)
+    if skip is not None:
+        x = torch.cat([x, skip], dim=1)
     y = F.group_norm(x, groups, weight, bias, eps)
     if scale is not None and shift is not None:
-        if scale.shape != x.shape[:2] or shift.shape != x.shape[:2]:
-            raise ValueError(
-                f"group_norm: got scale {tuple(scale.shape)} and shift {tuple(shift.shape)}, "
-                f"expected {tuple(x.shape[:2])}"
-            )
         # Two small (N, C) tensors against a large one: one fused pass over x.
         y = torch.addcmul(_spread(shift, y), y, _spread(scale, y))
     if act == "silu":
         # In place only where nothing upstream needs the value again.
         y = F.silu(y, inplace=not y.requires_grad)
-    elif act != "none":
-        raise ValueError(f"group_norm: got act {act!r}, expected 'silu' or 'none'")
     return F.dropout(y, dropout) if dropout else y
+
+
+def check(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    groups: int,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    act: str,
+    dropout: float,
+    skip: Tensor | None,
+) -> None:
+    """Refuse what does not belong together.
+
+    Raises: InputError.
+    """
+    if x.ndim != 4:
+        raise InputError(f"group_norm: got x {tuple(x.shape)}, expected (N, C, H, W)")
+    channels = x.shape[1]
+    if skip is not None:
+        if skip.ndim != 4 or skip.shape[0] != x.shape[0] or skip.shape[2:] != x.shape[2:]:
+            raise InputError(
+                f"group_norm: got skip {tuple(skip.shape)} for x {tuple(x.shape)}, expected the same samples and pixels"
+            )
+        if skip.dtype != x.dtype or skip.device != x.device:
+            raise InputError(f"group_norm: got skip {skip.dtype} on {skip.device}, expected x's {x.dtype}, {x.device}")
+        channels += skip.shape[1]
+    if groups < 1 or channels % groups:
+        raise InputError(f"group_norm: got {channels} channels, expected a multiple of {groups} groups")
+    if weight.shape != (channels,) or bias.shape != (channels,):
+        raise InputError(
+            f"group_norm: got weight {tuple(weight.shape)} and bias {tuple(bias.shape)}, expected {(channels,)}"
+        )
+    if (scale is None) != (shift is None):
+        raise InputError("group_norm: got only one of scale and shift, expected both or neither")
+    if scale is not None and shift is not None:
+        wanted = (x.shape[0], channels)
+        if scale.shape != wanted or shift.shape != wanted:
+            raise InputError(
+                f"group_norm: got scale {tuple(scale.shape)} and shift {tuple(shift.shape)}, expected {tuple(wanted)}"
+            )
+    for name, tensor in (("weight", weight), ("bias", bias), ("scale", scale), ("shift", shift)):
+        if tensor is not None and tensor.device != x.device:
+            raise InputError(f"group_norm: got {name} on {tensor.device}, expected x's {x.device}")
+    if act not in ("silu", "none"):
+        raise InputError(f"group_norm: got act {act!r}, expected 'silu' or 'none'")
+    if not 0 <= dropout < 1:
+        raise InputError(f"group_norm: got dropout {dropout}, expected a probability from 0 to below 1")
 
 
 def _spread(per_channel: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,168 @@
+"""Triton kernels of group_norm's forward pass.
+
+``normalise``: a program covers a slab of one sample, reads it for the statistics and again (from the L2 cache) to
+apply them: 4 useful bytes an element in bf16, 6 moved. With RESIDENT the slab stays in registers: 4 moved.
+``measure`` and ``apply``: the pixels of a slab are split over programs, for batches too small to fill the device
+otherwise. Partial statistics go through a workspace and are put together in a fixed order.
+
+Float32: statistics, modulation, activation. Largest sample: 2^31 - 1 elements; any number of samples.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from diffsda.kernels.group_norm.fused_tile import (
+    affine,
+    by_channel,
+    keeps,
+    load,
+    members,
+    moments,
+    offsets,
+    stream,
+)
+
+
+@triton.jit
+def finish(
+    v, y, state, site, n, p, live, c, c0, real, centre, gain, offset, first, P,
+    C: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr, SILU: tl.constexpr,
+    THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
+):  # fmt: skip
+    """Normalise, activate, drop out and store a tile."""
+    z = (v - centre[None, :]) * gain[None, :] + offset[None, :]
+    if SILU:
+        z = z * tl.sigmoid(z)
+    if THRESHOLD > 0:
+        z = tl.where(keeps(state, site, n, first, c0, P, C, BP, BC, LAST, THRESHOLD), z * KEPT, 0.0)
+    where = y + n * P * C + offsets(p, c, P, C, LAST)
+    tl.store(where, z.to(y.dtype.element_ty), mask=live[:, None] & real[None, :])  # wide
+
+
+@triton.jit(do_not_specialize=["site"])
+def normalise(
+    x, skip, weight, bias, scale, shift, y, mean, rstd, state, used, site, scale_row, shift_row, P, eps,
+    C1: tl.constexpr, C2: tl.constexpr, CG: tl.constexpr, SLAB: tl.constexpr, GB: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, RESIDENT: tl.constexpr, LAST: tl.constexpr, MODULATED: tl.constexpr,
+    SILU: tl.constexpr, THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
+):  # fmt: skip
+    """Do everything for one slab of one sample."""
+    C: tl.constexpr = C1 + C2
+    SLABS: tl.constexpr = C // SLAB
+    pid = tl.program_id(0)
+    n = (pid // SLABS).to(tl.int64)
+    slab = pid % SLABS
+    c0 = slab * SLAB
+    c = c0 + tl.arange(0, BC)
+    real = tl.arange(0, BC) < SLAB
+    lane = tl.arange(0, BP)
+    member = members(BC, GB, CG, SLAB)
+    if THRESHOLD > 0:
+        if pid == 0:
+            tl.store(used, tl.load(state))
+            tl.store(used + 1, tl.load(state + 1))
+    v = tl.zeros((BP, BC), tl.float32)
+    if RESIDENT:
+        v = load(x, skip, n, lane, c, lane < P, real, P, C1, C2, LAST)
+        group, deviation = moments(v, tl.zeros((BP, BC), tl.float32), (lane < P).to(tl.float32), P, member, CG)
+    else:
+        lanes, square, count = stream(x, skip, n, c, real, 0, P, P, C1, C2, BP, BC, LAST)
+        group, deviation = moments(lanes, square, count, P, member, CG)
+    inverse = 1.0 / tl.sqrt(deviation / (P * CG) + eps)
+    g = tl.arange(0, GB)
+    place = n * (C // CG) + slab * (SLAB // CG) + g
+    tl.store(mean + place, group, mask=g < SLAB // CG)
+    tl.store(rstd + place, inverse, mask=g < SLAB // CG)
+    gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
+    gain = gain * by_channel(inverse, member)
+    centre = by_channel(group, member)
+    if RESIDENT:
+        finish(v, y, state, site, n, lane, lane < P, c, c0, real, centre, gain, offset, 0, P,
+               C, BP, BC, LAST, SILU, THRESHOLD, KEPT)  # fmt: skip
+    else:
+        for first in range(0, P, BP):
+            p = first + lane
+            v = load(x, skip, n, p, c, p < P, real, P, C1, C2, LAST)
+            finish(v, y, state, site, n, p, p < P, c, c0, real, centre, gain, offset, first, P,
+                   C, BP, BC, LAST, SILU, THRESHOLD, KEPT)  # fmt: skip
+
+
+@triton.jit
+def measure(
+    x, skip, partial, P, chunk,
+    C1: tl.constexpr, C2: tl.constexpr, CG: tl.constexpr, SLAB: tl.constexpr, GB: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, SPLITS: tl.constexpr, LAST: tl.constexpr,
+):  # fmt: skip
+    """Take mean and squared deviations of a part of a slab: partial (N, G, 2, SPLITS)."""
+    C: tl.constexpr = C1 + C2
+    SLABS: tl.constexpr = C // SLAB
+    pid = tl.program_id(0)
+    split = tl.program_id(1)
+    n = (pid // SLABS).to(tl.int64)
+    slab = pid % SLABS
+    c = slab * SLAB + tl.arange(0, BC)
+    real = tl.arange(0, BC) < SLAB
+    member = members(BC, GB, CG, SLAB)
+    first = split * chunk
+    last = tl.minimum(first + chunk, P)
+    lanes, square, count = stream(x, skip, n, c, real, first, last, P, C1, C2, BP, BC, LAST)
+    group, deviation = moments(lanes, square, count, last - first, member, CG)
+    g = tl.arange(0, GB)
+    place = ((n * (C // CG) + slab * (SLAB // CG) + g) * 2) * SPLITS + split
+    tl.store(partial + place, group, mask=g < SLAB // CG)
+    tl.store(partial + place + SPLITS, deviation, mask=g < SLAB // CG)
+
+
+@triton.jit(do_not_specialize=["site"])
+def apply(
+    x, skip, weight, bias, scale, shift, y, partial, mean, rstd, state, used, site, scale_row, shift_row, P, chunk, eps,
+    C1: tl.constexpr, C2: tl.constexpr, CG: tl.constexpr, SLAB: tl.constexpr, GB: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, SPLITS: tl.constexpr, SB: tl.constexpr, LAST: tl.constexpr,
+    MODULATED: tl.constexpr,
+    SILU: tl.constexpr, THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
+):  # fmt: skip
+    """Put the partial statistics of a slab together and apply them to a part of it."""
+    C: tl.constexpr = C1 + C2
+    SLABS: tl.constexpr = C // SLAB
+    pid = tl.program_id(0)
+    split = tl.program_id(1)
+    n = (pid // SLABS).to(tl.int64)
+    slab = pid % SLABS
+    c0 = slab * SLAB
+    c = c0 + tl.arange(0, BC)
+    real = tl.arange(0, BC) < SLAB
+    member = members(BC, GB, CG, SLAB)
+    if THRESHOLD > 0:
+        if (pid == 0) & (split == 0):
+            tl.store(used, tl.load(state))
+            tl.store(used + 1, tl.load(state + 1))
+    # Chan's formula over the splits; the mean taken twice, as for lanes.
+    g = tl.arange(0, GB)
+    s = tl.arange(0, SB)
+    inside = g < SLAB // CG
+    both = inside[:, None] & (s < SPLITS)[None, :]
+    group0 = n * (C // CG) + slab * (SLAB // CG) + g
+    place = (group0 * 2)[:, None] * SPLITS + s[None, :]
+    means = tl.load(partial + place, mask=both, other=0.0)
+    deviations = tl.load(partial + place + SPLITS, mask=both, other=0.0)
+    pixels = tl.where(s < SPLITS, tl.minimum((s + 1) * chunk, P) - s * chunk, 0).to(tl.float32)
+    group = tl.sum(pixels[None, :] * means, axis=1) / P
+    group += tl.sum(pixels[None, :] * (means - group[:, None]), axis=1) / P
+    apart = means - group[:, None]
+    deviation = tl.sum(deviations + CG * pixels[None, :] * apart * apart, axis=1)
+    inverse = 1.0 / tl.sqrt(deviation / (P * CG) + eps)
+    if split == 0:
+        tl.store(mean + group0, group, mask=inside)
+        tl.store(rstd + group0, inverse, mask=inside)
+    gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
+    gain = gain * by_channel(inverse, member)
+    centre = by_channel(group, member)
+    lane = tl.arange(0, BP)
+    last = tl.minimum((split + 1) * chunk, P)
+    for first in range(split * chunk, last, BP):
+        p = first + lane
+        v = load(x, skip, n, p, c, p < last, real, P, C1, C2, LAST)
+        finish(v, y, state, site, n, p, p < last, c, c0, real, centre, gain, offset, first, P,
+               C, BP, BC, LAST, SILU, THRESHOLD, KEPT)  # fmt: skip

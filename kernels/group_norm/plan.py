@@ -1,0 +1,77 @@
+"""How a group_norm call is cut into programs: a pure function of its sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffsda.kernels.launch import power_of_two
+
+VECTOR = 8
+"""Elements a thread reads at once in 16 bits."""
+WIDEST = 16384
+"""Channels a group may have at most: a tile's padded width."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tile and grid of a call.
+
+    ``slab`` channels (whole groups) belong to a program, ``width`` is that padded to a power of two; a tile has
+    ``pixels`` of them. ``resident``: the whole slab is one tile and is read once. ``splits``: programs that share
+    a slab's pixels, ``chunk`` each (a multiple of ``pixels``).
+    """
+
+    slab: int
+    width: int
+    groups: int
+    pixels: int
+    warps: int
+    resident: bool
+    splits: int
+    chunk: int
+
+
+def plan(
+    samples: int, channels: int, groups: int, pixels: int, *, last: bool, backward: bool, processors: int
+) -> Plan:
+    """Choose slab, tile and splits.
+
+    ``last`` says whether channels are the dense dimension; ``processors`` is what there is to fill.
+    """
+    per_group = channels // groups
+    # Registers: the forward pass keeps three float32 values a lane, the backward pass five.
+    tile, elements = (4096, 16) if backward else (8192, 32)
+    slab = _slab(channels, per_group, pixels, last, tile)
+    width = max(VECTOR, power_of_two(slab))
+    whole = max(VECTOR, power_of_two(pixels))
+    resident = whole * width <= 2 * tile
+    rows = whole if resident else max(VECTOR, min(whole, tile // width))
+    warps = min(16, max(4, power_of_two(rows * width // (32 * elements))))
+    splits = 1
+    programs = samples * (channels // slab)
+    if not resident and programs < 2 * processors:
+        most = -(-pixels // rows)
+        splits = min(most, power_of_two(-(-2 * processors // programs)), 64)
+    chunk = -(-pixels // (splits * rows)) * rows
+    splits = -(-pixels // chunk)
+    return Plan(slab, width, power_of_two(slab // per_group), rows, warps, resident, splits, chunk)
+
+
+def _slab(channels: int, per_group: int, pixels: int, last: bool, tile: int) -> int:
+    """Return how many channels a program takes: whole groups, little padding, wide rows."""
+    if not last:
+        # Pixels are dense: any whole groups will do; several only where one is small.
+        return _multiple(channels, per_group, max(1, min(64, tile // max(VECTOR, power_of_two(pixels)))))
+    wanted = max(64, min(256, tile // max(VECTOR, power_of_two(pixels))))
+    options = [
+        s
+        for s in range(per_group, channels + 1, per_group)
+        if channels % s == 0 and (s % VECTOR == 0 or s == channels) and (s <= 256 or s <= 2 * per_group)
+    ] or [channels]
+    # First what wastes the fewest lanes, then what comes close to the wanted width.
+    return min(options, key=lambda s: (power_of_two(s) * VECTOR // s, abs(power_of_two(s) - wanted), s))
+
+
+def _multiple(channels: int, per_group: int, wanted: int) -> int:
+    fits = [s for s in range(per_group, channels + 1, per_group) if channels % s == 0 and s <= wanted]
+    return fits[-1] if fits else per_group
