@@ -11,7 +11,6 @@ first use speaks for it. What is asked for by name runs or fails; only ``auto`` 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 import torch
 
 from diffsda.errors import InputError
+from diffsda.kernels.launch import INSTALLED
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {
     "group_norm": ("torch", "triton"),
@@ -77,7 +77,7 @@ def resolve(operation: str, device: torch.device) -> str:
     wanted = _choice()[operation]
     if wanted != "auto":
         return wanted
-    if device.type != "cuda" or torch.version.hip is not None or not _ours:
+    if device.type != "cuda" or torch.version.hip is not None or not INSTALLED:
         return "torch"
     return "triton" if operation in PROVEN.get(_gpu(device), frozenset()) else "compare"
 
@@ -126,5 +126,4 @@ def _gpu(device: torch.device) -> str:
     return torch.cuda.get_device_name(device)
 
 
-_ours = importlib.util.find_spec("triton") is not None
 _chosen = _from_environment()

@@ -6,10 +6,11 @@ specialisation is noted instead, so that what is compiled ahead of time is what 
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,6 +18,10 @@ from torch import Tensor
 
 from diffsda.errors import DiffSDAError, InputError, MissingPackage
 
+INSTALLED = importlib.util.find_spec("triton") is not None
+"""Whether triton can be imported; nothing here imports it before a kernel is launched."""
+INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
+"""Whether kernels run in Triton's interpreter, on the CPU; triton reads the variable when kernels are imported."""
 ALIGNED = 16
 """Bytes a pointer, or elements an integer, must be a multiple of for the compiler to use wide accesses."""
 
@@ -116,16 +121,20 @@ def require(operation: str, tensor: Tensor) -> None:
         )
     if _paper is not None:
         return
-    interpreted = _interpreted()
-    if tensor.device.type == "cpu" and not interpreted:
+    if not INSTALLED:
+        raise MissingPackage(
+            f"{operation}: backend 'triton' was asked for, triton is not installed: pip install triton (CUDA builds of "
+            "torch bring their own)"
+        )
+    if tensor.device.type == "cpu" and not INTERPRETED:
         raise BackendError(
             f"{operation}: backend 'triton' was asked for with CPU tensors; move them to a CUDA device, set "
             "TRITON_INTERPRET=1 before the program starts (slow, for tests), or use backend('torch')"
         )
     if tensor.device.type not in ("cpu", "cuda"):
         raise BackendError(f"{operation}: got a tensor on {tensor.device}, expected CUDA for backend 'triton'")
-    if tensor.device.type == "cuda" and _capability(tensor.device) < (8, 0):
-        have = ".".join(map(str, _capability(tensor.device)))
+    if tensor.device.type == "cuda" and torch.cuda.get_device_capability(tensor.device) < (8, 0):
+        have = ".".join(map(str, torch.cuda.get_device_capability(tensor.device)))
         raise BackendError(f"{operation}: got a GPU of compute capability {have}, expected 8.0 or higher for 'triton'")
 
 
@@ -139,23 +148,6 @@ def processors(device: torch.device) -> int:
 def power_of_two(n: int) -> int:
     """Return the smallest power of two that is at least n."""
     return 1 << max(0, (n - 1).bit_length())
-
-
-@lru_cache
-def _interpreted() -> bool:
-    try:
-        import triton
-    except ImportError as error:
-        raise MissingPackage(
-            f"backend 'triton' was asked for, triton cannot be imported ({error}): pip install triton (CUDA builds "
-            "of torch bring their own)"
-        ) from None
-    return bool(triton.knobs.runtime.interpret)
-
-
-@lru_cache
-def _capability(device: torch.device) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
 
 
 def _specialisation(
