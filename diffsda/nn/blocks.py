@@ -24,6 +24,9 @@ class Norm(nn.GroupNorm):
         super().__init__(GROUPS, channels, eps=1e-5)
         self.act = act
         self.dropout = dropout
+        # Where our kernels' dropout gets its randomness; a training run gives all sites one state.
+        self.dropout_state: Tensor | None = None
+        self.dropout_site = 0
 
     def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
         return group_norm(
@@ -36,6 +39,8 @@ class Norm(nn.GroupNorm):
             act=self.act,
             eps=self.eps,
             dropout=self.dropout if self.training else 0.0,
+            state=self.dropout_state,
+            site=self.dropout_site,
         )
 
 

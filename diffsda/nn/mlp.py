@@ -21,6 +21,9 @@ class RowNorm(nn.LayerNorm):
         super().__init__(width, eps=1e-5)
         self.act = act
         self.dropout = dropout
+        # As in the video blocks' Norm.
+        self.dropout_state: Tensor | None = None
+        self.dropout_site = 0
 
     def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
         return film_layer_norm(
@@ -32,6 +35,8 @@ class RowNorm(nn.LayerNorm):
             act=self.act,
             eps=self.eps,
             dropout=self.dropout if self.training else 0.0,
+            state=self.dropout_state,
+            site=self.dropout_site,
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffsda.edm.loss import draw_sigma
 from diffsda.errors import InputError
+from diffsda.kernels.dropout import DropoutState, attach
 from diffsda.recipe import Recipe
 from diffsda.train.data import Batch
 from diffsda.train.order import seed_for
@@ -84,6 +85,9 @@ class TrainStep:
         self.parts = parts(recipe, processes)
         self.bf16 = bf16
         self.parameters = list(model.parameters())
+        self._seed = seed_for(recipe.optim.seed, 0, DROPOUT_STREAM + processes.rank)
+        self._dropout, self._place = DropoutState(self._seed, processes.device), 0
+        attach(model, self._dropout)
 
     def __call__(self, batch: Batch, step: int, rate: float) -> tuple[Tensor, Tensor]:
         """Update the weights; return the loss over this process's clips and the gradient norm, on the device.
@@ -93,7 +97,7 @@ class TrainStep:
         """
         device, world = self.processes.device, self.processes.world
         draws = draw(self.recipe, batch.x.shape, step, device)
-        # Dropout must differ between processes and repeat on resume.
+        # Dropout must differ between processes and repeat on resume; this is the references' part of it.
         torch.manual_seed(seed_for(self.recipe.optim.seed, step, DROPOUT_STREAM + self.processes.rank))
         count = self.recipe.optim.draws * batch.elements / world
         for group in self.optimizer.param_groups:
@@ -103,6 +107,7 @@ class TrainStep:
         for i, rows in enumerate(self.parts):
             sigma, noise = draws.rows(rows)
             part = batch.rows(rows).to(device)
+            self._go_to(step * len(self.parts) + i + 1)
             with self._reduce_if(i == len(self.parts) - 1):
                 with self._autocast():
                     loss = self.model(part.x, sigma, noise, part.mask, part.lengths, count=count)
@@ -111,6 +116,14 @@ class TrainStep:
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip)
         self.optimizer.step()
         return total, norm
+
+    def _go_to(self, place: int) -> None:
+        """Move our kernels' dropout on: one place a part, on the device where parts follow each other."""
+        if place == self._place + 1:
+            self._dropout.advance()
+        else:
+            self._dropout.seek(self._seed, place)
+        self._place = place
 
     @contextlib.contextmanager
     def _reduce_if(self, last: bool) -> Iterator[None]:
