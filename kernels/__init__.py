@@ -3,9 +3,11 @@
 Importing this imports torch, never triton. Functions carry the names of their folders and hide them.
 """
 
+from diffsda.kernels.adamw import adamw
 from diffsda.kernels.attention import attention
 from diffsda.kernels.backend import backend, use
 from diffsda.kernels.film_layer_norm import film_layer_norm
 from diffsda.kernels.group_norm import group_norm
+from diffsda.kernels.heun import heun_correct, heun_predict
 
-__all__ = ["attention", "backend", "film_layer_norm", "group_norm", "use"]
+__all__ = ["adamw", "attention", "backend", "film_layer_norm", "group_norm", "heun_correct", "heun_predict", "use"]

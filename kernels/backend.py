@@ -4,9 +4,10 @@
     with diffsda.kernels.backend("torch", attention="xformers"): ...
     DIFFSDA_KERNELS=triton  or  DIFFSDA_KERNELS=auto,adamw=apex  # for a whole process
 
-``torch`` is the plain reference, ``triton`` our kernel, ``xformers`` and ``apex`` are libraries. ``auto`` (the
-default) takes ``torch`` on the CPU, and on CUDA our kernel where a record or a comparison with its reference on
-first use speaks for it. What is asked for by name runs or fails; only ``auto`` chooses for itself.
+``torch`` is the plain reference, ``triton`` our kernel, ``xformers`` and ``apex`` are libraries; ``gluon`` is
+group_norm's kernel with large slabs in shared memory, opt-in until a record speaks for it. ``auto`` (the default)
+takes ``torch`` on the CPU, and on CUDA our kernel where a record or a comparison with its reference on first use
+speaks for it. What is asked for by name runs or fails; only ``auto`` chooses for itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from diffsda.errors import InputError
 from diffsda.kernels.launch import INSTALLED
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {
-    "group_norm": ("torch", "triton"),
+    "group_norm": ("torch", "triton", "gluon"),
     "film_layer_norm": ("torch", "triton"),
     "precondition": ("torch", "triton"),
     "edm_loss": ("torch", "triton"),
@@ -36,6 +37,7 @@ PROVEN: Mapping[str, frozenset[str]] = {}
 """Operations a record speaks for, by GPU (``torch.cuda.get_device_name()``): ``auto`` takes them unexamined."""
 
 VARIABLE = "DIFFSDA_KERNELS"
+
 
 @contextmanager
 def backend(name: str | None = None, /, **operations: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ specialisation is noted instead, so that what is compiled ahead of time is what 
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
@@ -22,8 +23,14 @@ INSTALLED = importlib.util.find_spec("triton") is not None
 """Whether triton can be imported; nothing here imports it before a kernel is launched."""
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
 """Whether kernels run in Triton's interpreter, on the CPU; triton reads the variable when kernels are imported."""
+GLUON_VERSIONS = ((3, 6), (3, 7))
+"""Versions of Triton that our Gluon kernels were compiled with."""
+SHARED_MEMORY = {(8, 0): 163, (8, 6): 99, (8, 9): 99, (9, 0): 227, (10, 0): 227, (12, 0): 99}
+"""KiB of shared memory a program may have, by compute capability (CUDA C++ programming guide)."""
 ALIGNED = 16
 """Bytes a pointer, or elements an integer, must be a multiple of for the compiler to use wide accesses."""
+
+Argument = Tensor | int | float | None
 
 _POINTERS = {
     torch.float32: "*fp32",
@@ -59,7 +66,11 @@ class Specialisation:
     @property
     def key(self) -> tuple[Any, ...]:
         """What tells two specialisations apart."""
-        return (self.name, *(tuple(sorted(d.items())) for d in (self.types, self.constants, self.options)), self.aligned)
+        return (
+            self.name,
+            *(tuple(sorted(d.items())) for d in (self.types, self.constants, self.options)),
+            self.aligned,
+        )
 
 
 _paper: list[Specialisation] | None = None
@@ -79,7 +90,7 @@ def recording() -> Iterator[list[Specialisation]]:
 def launch(
     kernel: Any,
     grid: tuple[int, ...],
-    arguments: Mapping[str, Tensor | int | float],
+    arguments: Mapping[str, Argument],
     constants: Mapping[str, Any],
     *,
     warps: int,
@@ -138,11 +149,36 @@ def require(operation: str, tensor: Tensor) -> None:
         raise BackendError(f"{operation}: got a GPU of compute capability {have}, expected 8.0 or higher for 'triton'")
 
 
+def require_gluon(operation: str, tensor: Tensor) -> None:
+    """Refuse to go on where kernels in Gluon cannot run: they have no interpreter, and names move between versions.
+
+    Raises: BackendError; and as ``require``.
+    """
+    require(operation, tensor)
+    if _paper is not None:
+        return
+    if tensor.device.type != "cuda":
+        raise BackendError(
+            f"{operation}: backend 'gluon' was asked for with CPU tensors, expected CUDA; it has no interpreter"
+        )
+    version = tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2])
+    if version not in GLUON_VERSIONS:
+        known = ", ".join(f"{a}.{b}" for a, b in GLUON_VERSIONS)
+        raise BackendError(f"{operation}: got Triton {version[0]}.{version[1]}, expected {known} for backend 'gluon'")
+
+
 def processors(device: torch.device) -> int:
     """Return the number of multiprocessors to fill; an H200's where there is no GPU to ask."""
     if device.type != "cuda" or not torch.cuda.is_available():
         return 132
     return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def shared_memory(device: torch.device) -> int:
+    """Return the bytes of shared memory a program may have; an H200's where there is no GPU to ask."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return 227 * 1024
+    return SHARED_MEMORY.get(torch.cuda.get_device_capability(device), 99) * 1024
 
 
 def power_of_two(n: int) -> int:
@@ -153,7 +189,7 @@ def power_of_two(n: int) -> int:
 def _specialisation(
     kernel: Any,
     grid: tuple[int, ...],
-    arguments: Mapping[str, Tensor | int | float],
+    arguments: Mapping[str, Argument],
     constants: Mapping[str, Any],
     options: Mapping[str, int],
 ) -> Specialisation:

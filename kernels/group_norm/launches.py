@@ -10,8 +10,8 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.kernels.dropout import kept_scale, threshold
-from diffsda.kernels.group_norm.plan import WIDEST, Plan, plan
-from diffsda.kernels.launch import launch, power_of_two, processors
+from diffsda.kernels.group_norm.plan import WIDEST, Plan, Slab, plan, shared_slab
+from diffsda.kernels.launch import Argument, launch, power_of_two, processors, shared_memory
 
 Forward = tuple[Tensor, Tensor, Tensor, Tensor]
 Backward = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -61,8 +61,12 @@ def forward(
     skip: Tensor | None,
     state: Tensor | None,
     site: int,
+    shared: bool,
 ) -> Forward:
-    """Return y, mean (N, G), rstd (N, G) and the (seed, offset) that dropout used."""
+    """Return y, mean (N, G), rstd (N, G) and the (seed, offset) that dropout used.
+
+    ``shared``: large slabs go through shared memory (``gluon_resident``) where one fits.
+    """
     from diffsda.kernels.group_norm import fused_forward
 
     last = is_last(x)
@@ -75,11 +79,14 @@ def forward(
     used = torch.zeros(2, dtype=torch.int64, device=x.device)
     if y.numel() == 0:
         return y, mean.fill_(0.0), rstd.fill_(0.0), used
-    cut = plan(
-        x.shape[0], channels, groups, pixels, last=last, backward=False, processors=processors(x.device)
-    )
+    cut = plan(x.shape[0], channels, groups, pixels, last=last, backward=False, processors=processors(x.device))
     scale, shift = _rows(scale), _rows(shift)
-    arguments = {
+    if shared and last and skip is None and not threshold(dropout) and not cut.resident:
+        slab = shared_slab(channels, groups, pixels, x.element_size(), shared_memory(x.device))
+        if slab is not None and x.shape[0] * (channels // slab.channels) >= processors(x.device):
+            _through_shared_memory(x, weight, bias, scale, shift, y, mean, rstd, pixels, act, eps, slab)
+            return y, mean, rstd, used
+    arguments: dict[str, Argument] = {
         "x": x, "skip": skip, "weight": weight.contiguous(), "bias": bias.contiguous(),
         "scale": scale, "shift": shift, "y": y, "mean": mean, "rstd": rstd, "state": state,
         "used": used, "site": site, "scale_row": _row(scale), "shift_row": _row(shift),
@@ -109,6 +116,40 @@ def forward(
         warps=cut.warps,
     )
     return y, mean, rstd, used
+
+
+def _through_shared_memory(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    y: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    pixels: int,
+    act: str,
+    eps: float,
+    slab: Slab,
+) -> None:
+    from diffsda.kernels.group_norm import gluon_resident
+
+    channels, groups = x.shape[1], mean.shape[1]
+    launch(
+        gluon_resident.normalise_resident,
+        (x.shape[0] * (channels // slab.channels),),
+        {
+            "x": x, "weight": weight.contiguous(), "bias": bias.contiguous(), "scale": scale, "shift": shift,
+            "y": y, "mean": mean, "rstd": rstd, "scale_row": _row(scale), "shift_row": _row(shift),
+            "P": pixels, "eps": eps,
+        },
+        {
+            "C": channels, "CG": channels // groups, "SLAB": slab.channels, "GB": slab.groups, "W0": slab.first,
+            "W1": slab.second, "CHUNK": slab.chunk, "CHUNKS": slab.chunks, "MODULATED": scale is not None,
+            "SILU": act == "silu", "WARPS": slab.warps,
+        },
+        warps=slab.warps,
+    )  # fmt: skip
 
 
 def backward(
@@ -145,13 +186,13 @@ def backward(
     scale, shift = _rows(scale), _rows(shift)
     sums = torch.empty((2, samples, channels), dtype=torch.float32, device=x.device)
     dropping = _dropping(dropout)
-    given = {
+    given: dict[str, Argument] = {
         "x": x, "skip": skip, "dy": dy, "weight": weight.contiguous(), "bias": bias.contiguous(),
         "scale": scale, "shift": shift, "mean": mean, "rstd": rstd,
         "state": state if dropping["THRESHOLD"] else None, "site": site,
         "scale_row": _row(scale), "shift_row": _row(shift), "P": pixels,
     }  # fmt: skip
-    made = {
+    made: dict[str, Argument] = {
         "dx": dx, "dskip": None if skip is None else dskip,
         "dscale": None if scale is None else dscale, "dshift": None if scale is None else dshift,
         "sums": sums, "plane": samples * channels,
@@ -168,7 +209,7 @@ def backward(
         launch(fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps)
     else:
         partial = torch.empty((samples, cut.splits, 2, channels), dtype=torch.float32, device=x.device)
-        parts = {"partial": partial, "chunk": cut.chunk}
+        parts: dict[str, Argument] = {"partial": partial, "chunk": cut.chunk}
         constants["SPLITS"] = cut.splits
         grid = (slabs, cut.splits)
         launch(fused_backward.collect, grid, {**given, **parts}, constants, warps=cut.warps)

@@ -11,7 +11,7 @@ from diffsda.kernels import first_use
 from diffsda.kernels.backend import resolve
 from diffsda.kernels.dropout import draw_state, threshold
 from diffsda.kernels.group_norm import launches, reference
-from diffsda.kernels.launch import require
+from diffsda.kernels.launch import require, require_gluon
 
 
 def group_norm(
@@ -53,13 +53,14 @@ def group_norm(
         return reference.group_norm(
             x, weight, bias, groups=groups, scale=scale, shift=shift, act=act, eps=eps, dropout=dropout, skip=skip
         )
-    require("group_norm", x)
+    shared = which == "gluon"
+    (require_gluon if shared else require)("group_norm", x)
     launches.check_range(x, weight.shape[0], groups)
     if threshold(dropout) == 0:
         dropout, state = 0.0, None
     elif state is None:
         state = draw_state(x.device)
-    return _forward(x, weight, bias, groups, scale, shift, act, eps, dropout, skip, state, site)[0]
+    return _forward(x, weight, bias, groups, scale, shift, act, eps, dropout, skip, state, site, shared)[0]
 
 
 @torch.library.custom_op("diffsda::group_norm", mutates_args=())
@@ -76,8 +77,9 @@ def _forward(
     skip: Tensor | None,
     state: Tensor | None,
     site: int,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return launches.forward(x, weight, bias, groups, scale, shift, act, eps, dropout, skip, state, site)
+    return launches.forward(x, weight, bias, groups, scale, shift, act, eps, dropout, skip, state, site, shared)
 
 
 @_forward.register_fake
@@ -94,6 +96,7 @@ def _(
     skip: Tensor | None,
     state: Tensor | None,
     site: int,
+    shared: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     statistics = x.new_empty((x.shape[0], groups), dtype=torch.float32)
     y = launches.empty(x, weight.shape[0], launches.is_last(x))
@@ -117,9 +120,7 @@ def _backward(
     mean: Tensor,
     rstd: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return launches.backward(
-        dy, x, weight, bias, groups, scale, shift, act, dropout, skip, state, site, mean, rstd
-    )
+    return launches.backward(dy, x, weight, bias, groups, scale, shift, act, dropout, skip, state, site, mean, rstd)
 
 
 @_backward.register_fake
@@ -143,7 +144,7 @@ def _(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, weight, bias, ctx.groups, scale, shift, ctx.act, _, ctx.dropout, skip, _, ctx.site = inputs
+    x, weight, bias, ctx.groups, scale, shift, ctx.act, _, ctx.dropout, skip, _, ctx.site, _ = inputs
     _, mean, rstd, used = output
     ctx.save_for_backward(x, weight, bias, scale, shift, skip, used, mean, rstd)
 
@@ -154,7 +155,7 @@ def _differentiate(ctx: Any, dy: Tensor, *_: Tensor | None) -> tuple[Tensor | No
         dy, x, weight, bias, ctx.groups, scale, shift, ctx.act, ctx.dropout, skip, used, ctx.site, mean, rstd
     )
     modulation = (None, None) if scale is None else (dscale, dshift)
-    return dx, dweight, dbias, None, *modulation, None, None, None, None if skip is None else dskip, None, None
+    return dx, dweight, dbias, None, *modulation, None, None, None, None if skip is None else dskip, None, None, None
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
@@ -177,7 +178,7 @@ def _agrees(
 
     def reduced(x: Tensor, weight: Tensor, bias: Tensor, *rest: Tensor | None) -> Tensor:
         scale, shift, skip = rest
-        return _forward(x, weight, bias, groups, scale, shift, act, eps, 0.0, skip, None, 0)[0]
+        return _forward(x, weight, bias, groups, scale, shift, act, eps, 0.0, skip, None, 0, False)[0]
 
     def plain(x: Tensor, weight: Tensor, bias: Tensor, *rest: Tensor | None) -> Tensor:
         scale, shift, skip = rest

@@ -31,9 +31,7 @@ class Plan:
     chunk: int
 
 
-def plan(
-    samples: int, channels: int, groups: int, pixels: int, *, last: bool, backward: bool, processors: int
-) -> Plan:
+def plan(samples: int, channels: int, groups: int, pixels: int, *, last: bool, backward: bool, processors: int) -> Plan:
     """Choose slab, tile and splits.
 
     ``last`` says whether channels are the dense dimension; ``processors`` is what there is to fill.
@@ -75,3 +73,47 @@ def _slab(channels: int, per_group: int, pixels: int, last: bool, tile: int) -> 
 def _multiple(channels: int, per_group: int, wanted: int) -> int:
     fits = [s for s in range(per_group, channels + 1, per_group) if channels % s == 0 and s <= wanted]
     return fits[-1] if fits else per_group
+
+
+@dataclass(frozen=True)
+class Slab:
+    """How a slab lies in shared memory: two buffers of ``first`` and ``second`` channels, ``chunk`` pixels a copy."""
+
+    first: int
+    second: int
+    groups: int
+    chunk: int
+    chunks: int
+    warps: int = 8
+
+    @property
+    def channels(self) -> int:
+        """Channels in both buffers."""
+        return self.first + self.second
+
+
+def shared_slab(channels: int, groups: int, pixels: int, item: int, room: int) -> Slab | None:
+    """Choose a slab that fits into ``room`` bytes of shared memory, ``item`` bytes an element; None if none does.
+
+    Two programs a multiprocessor hide each other's waiting, so that half the room is aimed at. Small slabs, which
+    stay in registers, are not meant.
+    """
+    per_group = channels // groups
+    chunk = next((c for c in (256, 128, 64) if pixels % c == 0), None)
+    if chunk is None or pixels < 512:
+        return None
+    fits = []
+    for slab in range(per_group, channels + 1, per_group):
+        second = slab & (slab - 1) and slab - (1 << (slab.bit_length() - 1))
+        parts = (slab - second, second)
+        # Two powers of two of whole 16-byte vectors, as many of them across as a warp has threads.
+        whole = all(part & (part - 1) == 0 and part % VECTOR == 0 and part <= 256 for part in parts)
+        size = pixels * slab * item + 2048
+        if channels % slab == 0 and whole and size <= room:
+            fits.append((size > room // 2, -slab if size <= room // 2 else slab, parts))
+    if not fits:
+        return None
+    # What lets two programs in, as wide as that allows; else the narrowest.
+    first, second = min(fits)[2]
+    chunk = min(chunk, 128) if max(first, second) >= 64 else chunk
+    return Slab(first, second, power_of_two((first + second) // per_group), chunk, pixels // chunk)

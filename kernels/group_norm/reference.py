@@ -57,7 +57,18 @@ def check(
     """
     if x.ndim != 4:
         raise InputError(f"group_norm: got x {tuple(x.shape)}, expected (N, C, H, W)")
-    channels = x.shape[1]
+    channels = x.shape[1] + _check_skip(x, skip)
+    if groups < 1 or channels % groups:
+        raise InputError(f"group_norm: got {channels} channels, expected a multiple of {groups} groups")
+    _check_parameters(x, channels, weight, bias, scale, shift)
+    if act not in ("silu", "none"):
+        raise InputError(f"group_norm: got act {act!r}, expected 'silu' or 'none'")
+    if not 0 <= dropout < 1:
+        raise InputError(f"group_norm: got dropout {dropout}, expected a probability from 0 to below 1")
+
+
+def _check_skip(x: Tensor, skip: Tensor | None) -> int:
+    """Return the channels of skip."""
     if skip is not None:
         if skip.ndim != 4 or skip.shape[0] != x.shape[0] or skip.shape[2:] != x.shape[2:]:
             raise InputError(
@@ -65,9 +76,12 @@ def check(
             )
         if skip.dtype != x.dtype or skip.device != x.device:
             raise InputError(f"group_norm: got skip {skip.dtype} on {skip.device}, expected x's {x.dtype}, {x.device}")
-        channels += skip.shape[1]
-    if groups < 1 or channels % groups:
-        raise InputError(f"group_norm: got {channels} channels, expected a multiple of {groups} groups")
+    return 0 if skip is None else skip.shape[1]
+
+
+def _check_parameters(
+    x: Tensor, channels: int, weight: Tensor, bias: Tensor, scale: Tensor | None, shift: Tensor | None
+) -> None:
     if weight.shape != (channels,) or bias.shape != (channels,):
         raise InputError(
             f"group_norm: got weight {tuple(weight.shape)} and bias {tuple(bias.shape)}, expected {(channels,)}"
@@ -83,10 +97,6 @@ def check(
     for name, tensor in (("weight", weight), ("bias", bias), ("scale", scale), ("shift", shift)):
         if tensor is not None and tensor.device != x.device:
             raise InputError(f"group_norm: got {name} on {tensor.device}, expected x's {x.device}")
-    if act not in ("silu", "none"):
-        raise InputError(f"group_norm: got act {act!r}, expected 'silu' or 'none'")
-    if not 0 <= dropout < 1:
-        raise InputError(f"group_norm: got dropout {dropout}, expected a probability from 0 to below 1")
 
 
 def _spread(per_channel: Tensor, like: Tensor) -> Tensor:

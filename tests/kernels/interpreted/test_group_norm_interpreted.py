@@ -275,14 +275,14 @@ def test_dropout_share_and_scale():
 def operands(**options):
     x, weight, bias, scale, shift, skip = (None if t is None else t.float() for t in tensors(2, 16, 3, 3, 4))
     x, weight, bias, scale, shift, skip = (t.requires_grad_() for t in (x, weight, bias, scale, shift, skip))
-    return (x, weight, bias, 4, scale, shift, "silu", 1e-5, options.get("p", 0.0), skip, options.get("state"), 0)
+    return (x, weight, bias, 4, scale, shift, "silu", 1e-5, options.get("p", 0.0), skip, options.get("state"), 0, False)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.5])
 def test_it_is_a_proper_torch_operation(p):
     state = torch.tensor([3, 4]) if p else None
     torch.library.opcheck(torch.ops.diffsda.group_norm.default, operands(p=p, state=state))
-    x, weight, bias, groups, scale, shift, act, _, p, skip, _, site = operands(p=p)
+    x, weight, bias, groups, scale, shift, act, _, p, skip, _, site, _ = operands(p=p)
     mean, rstd = torch.randn(2, 4), torch.rand(2, 4) + 0.5
     dy, used = torch.randn(2, 16, 3, 3), torch.tensor([3, 4])
     arguments = (dy, x, weight, bias, groups, scale, shift, act, p, skip, used, site, mean, rstd)
@@ -340,8 +340,8 @@ def test_what_the_kernels_cannot_do_is_refused():
     with backend("triton"):
         with pytest.raises(InputError, match="float64"):
             group_norm(torch.randn(1, 8, 2, 2, dtype=torch.float64), weight, weight, groups=2)
+        huge = torch.empty(1, 1, 1, 1).expand(1, 8, 2**15, 2**15)
         with pytest.raises(InputError, match=r"2\^31"):
-            huge = torch.empty(1, 1, 1, 1).expand(1, 8, 2**15, 2**15)
             group_norm(huge, weight, weight, groups=2)
         with pytest.raises(InputError, match="multiple of 3"):
             group_norm(torch.randn(1, 8, 2, 2), weight, weight, groups=3)
