@@ -81,7 +81,9 @@ def resolve(operation: str, device: torch.device) -> str:
         return wanted
     if device.type != "cuda" or torch.version.hip is not None or not INSTALLED:
         return "torch"
-    return "triton" if operation in PROVEN.get(_gpu(device), frozenset()) else "compare"
+    if PROVEN and operation in PROVEN.get(torch.cuda.get_device_name(device), frozenset()):
+        return "triton"
+    return "compare"
 
 
 def _choice() -> dict[str, str]:
@@ -122,10 +124,6 @@ def _checked(operation: str, wanted: str) -> str:
         known = ", ".join(("auto", *BACKENDS[operation]))
         raise InputError(f"backend: got {wanted!r} for {operation}, expected one of {known}")
     return wanted
-
-
-def _gpu(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device)
 
 
 _chosen = _from_environment()

@@ -1,0 +1,72 @@
+"""``auto``'s comparison on first use: what agrees is used, what does not is left, once and with a warning."""
+
+import pytest
+import torch
+
+from diffsda.kernels import first_use, group_norm
+from diffsda.kernels.group_norm import launches, op
+
+
+@pytest.fixture(autouse=True)
+def comparing(monkeypatch):
+    """Pretend to be on a GPU without a record, and forget all verdicts."""
+    monkeypatch.setattr(op, "resolve", lambda operation, device: "compare")
+    monkeypatch.setattr(first_use, "_verdicts", {})
+
+
+def call(x=None):
+    x = torch.randn(2, 8, 3, 3) if x is None else x
+    return group_norm(x, torch.ones(8), torch.zeros(8), groups=2)
+
+
+def test_a_kernel_that_agrees_is_used(monkeypatch):
+    calls, real = [], launches.forward
+    monkeypatch.setattr(launches, "forward", lambda *a: calls.append(a) or real(*a))
+    call()
+    assert list(first_use.verdicts().values()) == [True]
+    before = len(calls)
+    call()
+    assert len(calls) == before + 1  # no second comparison
+    assert len(first_use.verdicts()) == 1
+    call(torch.randn(2, 8, 5, 5))
+    assert len(first_use.verdicts()) == 2
+
+
+@pytest.mark.parametrize("what", ["value", "gradient", "nan"])
+@pytest.mark.filterwarnings("error")
+def test_a_kernel_that_does_not_is_left_with_a_warning(monkeypatch, what):
+    real_forward, real_backward = launches.forward, launches.backward
+
+    def forward(*arguments):
+        y, *rest = real_forward(*arguments)
+        return (y * 1.01 if what == "value" else y * float("nan") if what == "nan" else y, *rest)
+
+    def backward(*arguments):
+        dx, *rest = real_backward(*arguments)
+        return (dx * 1.01 if what == "gradient" else dx, *rest)
+
+    monkeypatch.setattr(launches, "forward", forward)
+    monkeypatch.setattr(launches, "backward", backward)
+    x = torch.randn(2, 8, 3, 3)
+    with pytest.warns(UserWarning, match="the reference is used"):
+        y = call(x)
+    wanted = torch.nn.functional.silu(torch.nn.functional.group_norm(x, 2))
+    torch.testing.assert_close(y, wanted)
+    assert torch.equal(call(x), y)  # and no second warning: pytest makes those errors here
+
+
+def test_the_comparison_leaves_no_trace():
+    x = torch.randn(2, 8, 3, 3, requires_grad=True)
+    weight = torch.ones(8, requires_grad=True)
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        group_norm(x, weight, torch.zeros(8), groups=2)
+    assert x.grad is None
+    assert weight.grad is None
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_nothing_is_compared_while_a_graph_is_compiled(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    call()
+    assert not first_use.verdicts()
