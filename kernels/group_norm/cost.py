@@ -29,7 +29,7 @@ def forward(
     x = samples * channels * pixels * kind.itemsize
     small = 4 * (2 * channels + (2 * samples * channels if modulated else 0))
     statistics = 4 * 2 * samples * groups
-    cut = plan(samples, channels, groups, pixels, last=last, backward=False, processors=processors)
+    cut = plan(samples, channels, groups, pixels, last=last, backward=False, processors=processors, item=kind.itemsize)
     reread = 4 * 2 * channels * (samples * cut.splits - 1)  # weight and bias, once a sample and split
     reread += 4 * (2 * samples * channels if modulated else 0) * (cut.splits - 1)
     slab = shared_slab(channels, groups, pixels, kind.itemsize, room) if shared and last else None
@@ -64,7 +64,7 @@ def backward(
     per_sample = 4 * 2 * samples * channels
     small = 4 * 2 * channels + (per_sample if modulated else 0) + 4 * 2 * samples * groups
     made = 4 * 2 * channels + (per_sample if modulated else 0)
-    cut = plan(samples, channels, groups, pixels, last=last, backward=True, processors=processors)
+    cut = plan(samples, channels, groups, pixels, last=last, backward=True, processors=processors, item=kind.itemsize)
     reread = 0 if cut.resident else 2 * x
     # S0 and S1 are written once and read once on the way to dweight and dbias.
     reread += 2 * per_sample

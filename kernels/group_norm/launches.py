@@ -79,7 +79,16 @@ def forward(
     used = torch.zeros(2, dtype=torch.int64, device=x.device)
     if y.numel() == 0:
         return y, mean.fill_(0.0), rstd.fill_(0.0), used
-    cut = plan(x.shape[0], channels, groups, pixels, last=last, backward=False, processors=processors(x.device))
+    cut = plan(
+        x.shape[0],
+        channels,
+        groups,
+        pixels,
+        last=last,
+        backward=False,
+        processors=processors(x.device),
+        item=x.element_size(),
+    )
     scale, shift = _rows(scale), _rows(shift)
     if shared and last and skip is None and not threshold(dropout) and not cut.resident:
         slab = shared_slab(channels, groups, pixels, x.element_size(), shared_memory(x.device))
@@ -182,7 +191,16 @@ def backward(
         for grad in grads:
             grad.zero_()
         return grads
-    cut = plan(samples, channels, groups, pixels, last=last, backward=True, processors=processors(x.device))
+    cut = plan(
+        samples,
+        channels,
+        groups,
+        pixels,
+        last=last,
+        backward=True,
+        processors=processors(x.device),
+        item=x.element_size(),
+    )
     scale, shift = _rows(scale), _rows(shift)
     sums = torch.empty((2, samples, channels), dtype=torch.float32, device=x.device)
     dropping = _dropping(dropout)

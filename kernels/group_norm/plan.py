@@ -31,18 +31,25 @@ class Plan:
     chunk: int
 
 
-def plan(samples: int, channels: int, groups: int, pixels: int, *, last: bool, backward: bool, processors: int) -> Plan:
+def plan(
+    samples: int, channels: int, groups: int, pixels: int, *, last: bool, backward: bool, processors: int, item: int = 2
+) -> Plan:
     """Choose slab, tile and splits.
 
-    ``last`` says whether channels are the dense dimension; ``processors`` is what there is to fill.
+    ``last`` says whether channels are the dense dimension; ``processors`` is what there is to fill; ``item`` is the
+    bytes of an element.
     """
     per_group = channels // groups
-    # Registers: the forward pass keeps three float32 values a lane, the backward pass five.
-    tile, elements = (4096, 16) if backward else (8192, 32)
+    # Elements a thread: the forward pass keeps three float32 values of each, the backward pass five. In the backward
+    # pass 16 warps share a tile: one program a multiprocessor has as many bytes under way as two of 8 warps, and its
+    # slabs of x and dy (26 MB on 132 multiprocessors) stay in the L2 cache for the second read.
+    tile, elements, limit = (8192, 16, 8192) if backward else (8192, 32, 16384)
+    if backward and item == 4:
+        tile = 4096  # 16 warps of float32 loads do not fit into the registers.
     slab = _slab(channels, per_group, pixels, last, tile)
     width = max(VECTOR, power_of_two(slab))
     whole = max(VECTOR, power_of_two(pixels))
-    resident = whole * width <= 2 * tile
+    resident = whole * width <= limit
     rows = whole if resident else max(VECTOR, min(whole, tile // width))
     warps = min(16, max(4, power_of_two(rows * width // (32 * elements))))
     splits = 1
