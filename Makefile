@@ -55,9 +55,8 @@ bench: $(READY) ## time ours, the published execution and the floor side by side
 readme: $(READY) ## write the README's tables from the records
 	$(RUN) -m diffsda.bench.tables README.md
 
-gpu: ## tests and benches on a GPU host, from the checkout, without installing; records under $$OUT
-	REQUIRE_GPU=1 PYTHONPATH=. $(PYTHON) -m pytest -q -m gpu -p no:cacheprovider tests
-	PYTHONPATH=. $(PYTHON) -m diffsda doctor || true
+gpu: ## tests and benches on a GPU host, from the checkout, without installing; ends within 9 minutes
+	PYTHONPATH=. $(PYTHON) -m diffsda.bench.gpu
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .types runs .bench.json

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffsda.atomic import atomic_write
+from diffsda.bench import goals
 from diffsda.bench.cases import records_folder
 from diffsda.errors import InputError
 
@@ -76,6 +77,55 @@ def bench_table(record: dict[str, Any]) -> str:
     about = record["about"]
     where = f"{about['device']}, {about['threads']} threads, torch {about['torch']}, {about['date']}"
     return "\n".join([*lines, "", f"Side by side in one run on {where}; `make bench` makes it anew."])
+
+
+def aot_table(record: dict[str, Any]) -> str:
+    """Return the ahead-of-time record as a table: a line a kernel, the worst over shapes and types of each target."""
+    rows = record["rows"]
+    targets = sorted({r["target"] for r in rows}, key=lambda t: int(t.removeprefix("sm_")))
+    lines = [
+        f"| kernel | rows | {' | '.join(targets)} | stack, spills | 16-byte x and y |",
+        f"|---|---|{'---|' * len(targets)}---|---|",
+    ]
+    for op, kernel in sorted({(r["op"].removesuffix("_backward"), r["kernel"]) for r in rows}):
+        mine = [r for r in rows if (r["op"].removesuffix("_backward"), r["kernel"]) == (op, kernel)]
+        cells = []
+        for target in targets:
+            here = [r for r in mine if r["target"] == target and "registers" in r]
+            shared = max((r["shared_bytes"] for r in here), default=0) / 1024
+            cells.append(f"{max(r['registers'] for r in here)} / {shared:.0f}" if here else "not meant for it")
+        spilled = max(max(r.get("stack", 0), r.get("spills", 0)) for r in mine)
+        told = {r.get("wide") for r in mine} - {None}
+        wide = "none marked" if not told else "**no**" if False in told else "yes"
+        lines.append(f"| {op}: {kernel} | {len(mine)} | {' | '.join(cells)} | {spilled or 'none'} | {wide} |")
+    about = record["about"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Registers a thread / KiB of shared memory a block, the most over {len(rows)} rows; Triton "
+            f"{about['triton']}, {about['date']}, without a GPU. `python -m diffsda.bench.aot` makes it anew.",
+        ]
+    )
+
+
+def kernels_table(record: dict[str, Any]) -> str:
+    """Return a GPU record's goals as a table: wanted, measured, met or by how much missed."""
+    lines = ["| goal | wanted | measured | |", "|---|---|---|---|"]
+    for verdict in goals.verdicts(record["rows"]):
+        goal, found = verdict.goal, verdict.found
+        wanted = f"{'>=' if goal.higher else '<='} {goals.number(goal.goal, goal)}"
+        got = f"{goals.number(found.value, goal)} ({found.where})" if found else "-"
+        words = f"**{verdict.words}**" if verdict.met is False else verdict.words
+        lines.append(f"| {goal.words} | {wanted} | {got} | {words} |")
+    about, ceilings = record["about"], record["ceilings"]
+    where = (
+        f"{about['gpu']}, torch {about['torch']}, triton {about['triton']}, commit {about['commit']}, {about['date']}"
+    )
+    copy, product = ceilings["copy_bytes_per_s"] / 1e12, ceilings["matmul_flops_per_s"] / 1e12
+    measured = f"copy {copy:.2f} TB/s and bf16 matmul {product:.0f} TFLOP/s in the same run"
+    partial = "; time was over before all rows were measured" if record["partial"] else ""
+    return "\n".join([*lines, "", f"{where}; {measured}{partial}. `make gpu` makes it anew."])
 
 
 def newest(folder: Path, pattern: str) -> dict[str, Any] | None:

@@ -47,15 +47,24 @@ class Denoiser(nn.Module):
         Shapes: x (K*N, C, H, W) or (K*N, F); a (N, D + S), where K draws share the same factors in the same
         order; sigma (K*N,), or (R,) distinct levels with ``level`` (K*N,) saying which is whose -> like x.
         """
-        net, edm = self.backbone, self.precondition
+        edm = self.precondition
         sigma = sigma.to(torch.float32 if x.dtype != torch.float64 else torch.float64)
+        column = (sigma if level is None else sigma[level]).reshape(-1, *(1,) * (x.ndim - 1))
+        f = self.predict((edm.c_in(column) * x).to(x.dtype), sigma, a, level)
+        return edm.c_skip(column) * x + edm.c_out(column) * f
+
+    def predict(self, scaled: Tensor, sigma: Tensor, a: Tensor, level: Tensor | None = None) -> Tensor:
+        """Return the network's output F for inputs scaled by c_in already.
+
+        Shapes: as ``forward``, scaled like x there -> like it.
+        """
+        net = self.backbone
+        sigma = sigma.to(torch.float32 if scaled.dtype != torch.float64 else torch.float64)
         tables = net.tables(c_noise(sigma), a)
         noise = tables.noise if level is None else tables.noise.index_select(0, level)
         noise = noise.unflatten(0, (-1, a.shape[0]))  # (K, N, 2 sum C)
         scale, shift = (t.flatten(0, 1) for t in net.fold(noise, tables.factor))
-        column = (sigma if level is None else sigma[level]).reshape(-1, *(1,) * (x.ndim - 1))
-        f = net.network((edm.c_in(column) * x).to(x.dtype), scale, shift)
-        return edm.c_skip(column) * x + edm.c_out(column) * f
+        return net.network(scaled, scale, shift)
 
     def evaluate(self, levels: tuple[float, ...], a: Tensor) -> Evaluate:
         """Return the sampler's callable, with all conditioning worked out beforehand.

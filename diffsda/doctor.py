@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Status = Literal["in use", "available", "missing", "broken"]
@@ -22,6 +23,10 @@ class Part:
     purpose: str
     required: bool
     install: str
+    holds: str = ""
+    """A file that tells the package from another of the same name."""
+    imports: str = ""
+    """What must be importable, where that is more than the module."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ PARTS = (
         "apex",
         "NVIDIA apex kernels",
         False,
-        "build from NVIDIA's sources; the index's apex is another",
+        "build from NVIDIA's sources (github.com/NVIDIA/apex); the index's apex is another",
+        holds="optimizers/fused_adam.py",
+        imports="apex.optimizers, amp_C",
     ),
     Part("nvidia.dali", "nvidia-dali-cuda130", "video decoding", False, "pip install nvidia-dali-cuda130"),
     Part("av", "av", "video decoding on the CPU", False, "pip install av"),
@@ -69,7 +76,7 @@ PARTS = (
 
 def examine() -> list[Finding]:
     """Look at Python, the device and every part; nothing is loaded into this process."""
-    return [_python(), *(_part(part) for part in PARTS), _device()]
+    return [_python(), *(_part(part) for part in PARTS), _device(), _kernels()]
 
 
 def healthy(findings: list[Finding]) -> bool:
@@ -90,17 +97,21 @@ def _python() -> Finding:
 
 def _part(part: Part) -> Finding:
     try:
-        found = importlib.util.find_spec(part.module) is not None
+        found = importlib.util.find_spec(part.module)
     except (ImportError, ValueError, AttributeError):
-        found = False
-    if not found:
+        found = None
+    if found is None:
         return Finding(part.module, "missing", "", f"{part.purpose}: {part.install}")
     try:
         version = importlib.metadata.version(part.distribution)
     except importlib.metadata.PackageNotFoundError:
         version = "unknown"
+    places = [Path(place) for place in found.submodule_search_locations or ()]
+    if part.holds and not any((place / part.holds).is_file() for place in places):
+        reason = f"{part.purpose}: what is installed is another package of that name, without {part.holds}"
+        return Finding(part.module, "broken", version, f"{reason}; {part.install}")
     # Imported elsewhere: a package that crashes on import must not take the doctor with it.
-    _, error = _run(f"import {part.module}")
+    _, error = _run(f"import {part.imports or part.module}")
     if error:
         return Finding(part.module, "broken", version, f"{part.purpose}: {error}")
     if part.required:
@@ -121,6 +132,27 @@ def _device() -> Finding:
         return Finding("cuda", "in use", version, name)
     why = "this torch is a CPU build" if not version else "no usable NVIDIA device or driver"
     return Finding("cuda", "missing", version, f"{why}; training and sampling run on the CPU")
+
+
+def _kernels() -> Finding:
+    """Say what the switch takes for tensors of this machine's device; triton stays unloaded."""
+    probe = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r}); import torch; "
+        "from diffsda.kernels.backend import BACKENDS, resolve; "
+        "device = torch.device('cuda' if torch.cuda.is_available() else 'cpu'); "
+        "print(device.type, *(f'{name}={resolve(name, device)}' for name in BACKENDS), sep='|')"
+    )
+    said, error = _run(probe)
+    if error:
+        return Finding("kernels", "broken", "", f"the switch cannot be asked: {error}")
+    device, *taken = said.rpartition("\n")[2].split("|")
+    by_backend: dict[str, list[str]] = {}
+    for operation, _, backend in (pair.partition("=") for pair in taken):
+        name = "triton where it agrees with torch on first use" if backend == "compare" else backend
+        by_backend.setdefault(name, []).append(operation)
+    whole = len(by_backend) == 1
+    parts = [name if whole else f"{name} ({', '.join(operations)})" for name, operations in by_backend.items()]
+    return Finding("kernels", "in use", "", f"{'; '.join(parts)}; on {device}")
 
 
 def _run(code: str) -> tuple[str, str]:

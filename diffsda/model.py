@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diffsda import check
 from diffsda.denoiser import Denoiser
-from diffsda.edm.loss import draw_sigma, weighted_error
+from diffsda.edm.loss import draw_sigma
 from diffsda.edm.noise import SampleNoise
 from diffsda.edm.sampler import heun
 from diffsda.edm.schedule import Plan, Step, inversion_plan, sampling_plan
@@ -20,6 +20,7 @@ from diffsda.encoder import SequenceEncoder
 from diffsda.errors import InputError
 from diffsda.factors import Factors
 from diffsda.firststage.whiten import Whitening
+from diffsda.kernels import edm_loss, precondition
 from diffsda.nn.recurrent import real_rows, valid
 from diffsda.recipe import Recipe, Sampling
 
@@ -118,10 +119,12 @@ class DiffSDA(nn.Module):
             clean, noise, per_row, real = clean[rows], noise[rows], per_row[rows], None
             mask = None if mask is None else mask[rows]
             levels, level = (per_row, None) if level is None else (levels, level[rows])
-        noisy = clean + per_row.reshape(-1, *(1,) * (clean.ndim - 1)) * noise
-        denoised = self.denoiser(noisy, levels, a, level)
-        weight = self.denoiser.precondition.weight(per_row)
-        return weighted_error(denoised, clean, weight, mask=mask, real=real, count=count)
+        sigma_data, device = self.denoiser.precondition.sigma_data, x.device.type
+        # Under autocast the network's input goes straight into the type the first layer would cast it to.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        scaled = precondition(clean, noise, per_row, sigma_data=sigma_data, dtype=dtype)
+        f = self.denoiser.predict(scaled, levels, a, level)
+        return edm_loss(f, clean, noise, per_row, sigma_data=sigma_data, mask=mask, real=real, count=count)
 
     @torch.no_grad()
     def sample(

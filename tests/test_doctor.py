@@ -9,7 +9,7 @@ from diffsda import doctor
 from diffsda.cli import main
 from diffsda.doctor import PARTS, Finding, Part, healthy
 
-WHOLE = ["python", *(part.module for part in PARTS), "cuda"]
+WHOLE = ["python", *(part.module for part in PARTS), "cuda", "kernels"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_every_part_is_reported_once_and_in_words(examined):
 def test_missing_parts_come_with_how_to_get_them(examined):
     install = {part.module: part.install for part in PARTS}
     for f in examined:
-        if f.status == "missing" and f.name != "cuda":
+        if f.status == "missing" and f.name not in ("cuda", "kernels"):
             assert install[f.name] in f.reason
 
 
@@ -99,3 +99,62 @@ def test_an_import_that_never_ends(monkeypatch):
     monkeypatch.setattr(doctor.subprocess, "run", never)
     assert doctor._part(Part("json", "x", "tests", False, "")).status == "broken"
     assert doctor._device().status == "broken"
+    assert doctor._kernels().status == "broken"
+
+
+APEX = next(part for part in PARTS if part.module == "apex")
+
+
+def package(folder, *files):
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+
+def test_the_unrelated_apex_of_the_package_index_is_recognised(tmp_path, monkeypatch):
+    (tmp_path / "apex").mkdir()
+    (tmp_path / "apex" / "__init__.py").write_text("raise ImportError('must not be imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finding = doctor._part(APEX)
+    assert finding.status == "broken"
+    assert "another package of that name" in finding.reason
+    assert "build from NVIDIA's sources" in finding.reason
+
+
+def test_an_apex_built_without_its_kernels_is_broken_and_a_whole_one_available(tmp_path, monkeypatch):
+    package(tmp_path, "apex/__init__.py", "apex/optimizers/__init__.py", "apex/optimizers/fused_adam.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finding = doctor._part(APEX)
+    assert finding.status == "broken"
+    assert "No module named 'amp_C'" in finding.reason
+    package(tmp_path, "amp_C.py")
+    assert doctor._part(APEX).status == "available"
+
+
+def test_the_kernels_in_use_are_told(monkeypatch):
+    monkeypatch.delenv("DIFFSDA_KERNELS", raising=False)
+    import torch
+
+    if not torch.cuda.is_available():
+        assert doctor._kernels() == Finding("kernels", "in use", "", "torch; on cpu")
+    monkeypatch.setenv("DIFFSDA_KERNELS", "torch,adamw=apex,heun=triton")
+    told = doctor._kernels()
+    assert told.status == "in use"
+    assert "apex (adamw)" in told.reason
+    assert "triton (heun)" in told.reason
+    monkeypatch.setenv("DIFFSDA_KERNELS", "adamw=cuda")
+    assert doctor._kernels().status == "broken"
+    assert "got 'cuda' for adamw, expected one of auto, torch, triton, apex" in doctor._kernels().reason
+
+
+def test_asking_for_the_kernels_loads_no_triton(monkeypatch):
+    asked = []
+    monkeypatch.setattr(doctor, "_run", lambda code: (asked.append(code), ("cpu|heun=torch", ""))[1])
+    doctor._kernels()
+    spoken = doctor.subprocess.run(
+        [sys.executable, "-c", asked[0] + "; print('triton' in sys.modules)"], capture_output=True, text=True
+    )
+    assert spoken.stdout.split()[-1] == "False", spoken.stderr

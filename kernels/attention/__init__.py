@@ -1,5 +1,5 @@
 """Single-head self-attention over the few pixels of a coarse level."""
 
-from diffsda.kernels.attention.reference import attention
+from diffsda.kernels.attention.op import attention
 
 __all__ = ["attention"]

@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffsda.errors import InputError
+
+ACTS = ("silu", "none")
+
 
 def film_layer_norm(
     x: Tensor,
@@ -24,13 +28,40 @@ def film_layer_norm(
 
     Shapes: x, scale, shift, y (N, W); weight, bias (W,).
     Source: the authors' vector networks. Differs from the video blocks: modulation comes before the norm.
-    Raises: ValueError for an unknown activation.
+    Raises: InputError (a ValueError) for shapes that do not belong together, an unknown activation, or a dropout
+    that is no probability.
     """
+    check(x, weight, bias, scale, shift, act, dropout)
     if scale is not None and shift is not None:
         x = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
     y = F.layer_norm(x, x.shape[-1:], weight, bias, eps)
     if act == "silu":
         y = F.silu(y, inplace=not y.requires_grad)
-    elif act != "none":
-        raise ValueError(f"film_layer_norm: got act {act!r}, expected 'silu' or 'none'")
     return F.dropout(y, dropout) if dropout else y
+
+
+def check(
+    x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None, shift: Tensor | None, act: str, dropout: float
+) -> None:
+    """Refuse arguments that do not belong together.
+
+    Raises: InputError.
+    """
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise InputError(f"film_layer_norm: got x {tuple(x.shape)}, expected rows (N, W)")
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor.shape != x.shape[1:]:
+            raise InputError(f"film_layer_norm: got {name} {tuple(tensor.shape)}, expected {tuple(x.shape[1:])}")
+    if (scale is None) != (shift is None):
+        missing = "scale" if scale is None else "shift"
+        raise InputError(f"film_layer_norm: got no {missing}, expected scale and shift together or neither")
+    for name, modulation in (("scale", scale), ("shift", shift)):
+        if modulation is not None and modulation.shape != x.shape:
+            raise InputError(f"film_layer_norm: got {name} {tuple(modulation.shape)}, expected {tuple(x.shape)}")
+    if any(t is not None and t.device != x.device for t in (weight, bias, scale, shift)):
+        devices = {str(t.device) for t in (x, weight, bias, scale, shift) if t is not None}
+        raise InputError(f"film_layer_norm: got tensors on {', '.join(sorted(devices))}, expected one device")
+    if act not in ACTS:
+        raise InputError(f"film_layer_norm: got act {act!r}, expected 'silu' or 'none'")
+    if not 0 <= dropout <= 1:
+        raise InputError(f"film_layer_norm: got dropout {dropout}, expected a probability")

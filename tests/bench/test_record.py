@@ -66,3 +66,31 @@ def test_samples_agree(preset):
     one = Case(preset, 1)
     expected, got = sample(one, "published")(), sample(one, "ours")()
     assert (expected - got).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_the_aot_table_takes_the_worst_of_each_target():
+    row = {"op": "heun", "kernel": "k", "registers": 20, "stack": 0, "spills": 0, "shared_bytes": 0, "wide": True}
+    rows = [
+        {**row, "target": "sm_90"},
+        {**row, "target": "sm_90", "registers": 33, "shared_bytes": 2048},
+        {**row, "target": "sm_80"},
+        {**row, "kernel": "small", "target": "sm_80", "wide": None},
+        {**row, "kernel": "bad", "target": "sm_90", "wide": False, "spills": 7},
+    ]
+    table = tables.aot_table({"about": {"triton": "3", "date": "2000-01-01"}, "rows": rows})
+    assert "| kernel | rows | sm_80 | sm_90 |" in table
+    assert "| heun: k | 3 | 20 / 0 | 33 / 2 | none | yes |" in table
+    assert "| heun: small | 1 | 20 / 0 | not meant for it | none | none marked |" in table
+    assert "| heun: bad | 1 | not meant for it | 20 / 0 | 7 | **no** |" in table
+
+
+def test_the_kernels_table_says_met_or_missed():
+    row = {"op": "group_norm", "case": "c", "dtype": "bfloat16", "direction": "forward", "peer": "ours"}
+    rows = [{**row, "goals": ["gn_forward"], "timing": "cold", "milliseconds": 1.0, "share": 0.8, "count": 1}]
+    about = {"gpu": "G", "torch": "2", "triton": "3", "commit": "c", "date": "2000-01-01"}
+    ceilings = {"copy_bytes_per_s": 4.3e12, "matmul_flops_per_s": 7.9e14}
+    record = {"about": about, "ceilings": ceilings, "rows": rows, "partial": True}
+    table = tables.kernels_table(record)
+    assert ">= 92.0% | 80.0% (c) | **missed by 13.0%** |" in table
+    assert "no record" in table
+    assert "time was over" in table

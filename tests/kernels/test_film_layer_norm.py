@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from diffsda.errors import InputError
+from diffsda.kernels import backend
 from diffsda.kernels.film_layer_norm import film_layer_norm
 
 
@@ -53,3 +55,25 @@ def test_dropout_and_refusal():
     assert (y == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
     with pytest.raises(ValueError, match="relu"):
         film_layer_norm(x, torch.ones(64), torch.zeros(64), act="relu")
+
+
+def test_shapes_that_do_not_belong_together():
+    x, weight, bias, scale, shift = inputs()
+    with pytest.raises(InputError, match=r"got x \(4, 7, 1\)"):
+        film_layer_norm(x[..., None], weight, bias)
+    with pytest.raises(InputError, match=r"got bias \(6,\), expected \(7,\)"):
+        film_layer_norm(x, weight, bias[1:])
+    with pytest.raises(InputError, match=r"got shift \(3, 7\), expected \(4, 7\)"):
+        film_layer_norm(x, weight, bias, scale=scale, shift=shift[1:])
+    with pytest.raises(InputError, match="got no scale"):
+        film_layer_norm(x, weight, bias, shift=shift)
+    with pytest.raises(InputError, match="expected a probability"):
+        film_layer_norm(x, weight, bias, dropout=1.5)
+    with pytest.raises(InputError, match="one device"):
+        film_layer_norm(x, weight, bias.to("meta"))
+
+
+def test_what_is_asked_for_and_cannot_run_is_refused():
+    x, weight, bias = inputs()[:3]
+    with backend("triton"), pytest.raises(InputError, match="float64"):
+        film_layer_norm(x, weight, bias)
