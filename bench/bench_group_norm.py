@@ -70,7 +70,7 @@ def _case(
     words += [f"{skipped} from skip" * bool(skipped), f"dropout {dropout}" * bool(dropout)]
     setting = {
         "shape": (n, c, size), "modulated": modulated, "act": act, "last": last, "dropout": dropout,
-        "skipped": skipped, "few": few, "compile": not few and not dropout and (n, c, size) in LARGE[:3],
+        "skipped": skipped, "few": few, "compile": bool(goals) and (n, c, size) in LARGE[:2],
     }  # fmt: skip
     name = " ".join(filter(None, words))
     return Case("group_norm", name, dtype, direction, moved, setting, graph=graph, count=count, goals=goals)
@@ -110,7 +110,8 @@ def peers(case: Case, device: torch.device) -> Peers:
     # torch's norm wants parameters of its input's type; casting them is not timed.
     theirs = (x, weight.to(case.kind), bias.to(case.kind), scale, shift, skip)
     functions: dict[str, Any] = {OURS: (ours("triton"), inputs), EAGER: (eager, theirs)}
-    if s["last"] and not s["dropout"] and case.direction == "forward" and skip is None and _gluon():
+    # Smaller slabs stay in registers either way.
+    if s["last"] and not s["dropout"] and case.direction == "forward" and skip is None and size >= 32 and _gluon():
         functions["gluon"] = (ours("gluon"), inputs)
     if not s["few"]:
         functions |= _libraries(case, inputs)

@@ -28,7 +28,7 @@ def cases() -> list[Case]:
             small = shape == SHAPES[0]
             goals = ("heun_step",) if small and half == "step" else ()
             name = f"{half} {'x'.join(map(str, shape))}"
-            setting = {"shape": shape, "half": half}
+            setting = {"shape": shape, "half": half, "compile": half == "step"}
             found.append(Case("heun", name, "bfloat16", "forward", moved, setting, graph=small, goals=goals))
     return found
 

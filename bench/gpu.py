@@ -10,9 +10,11 @@ failed or a row is wrong; a goal missed is no failure.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -94,7 +96,7 @@ def run_tests(seconds: float, report: Path) -> dict[str, Any]:
     """Run the gpu-marked tests and return how many passed, failed and were skipped, and which failed."""
     command = [
         *(sys.executable, "-m", "pytest", "-m", "gpu", "-o", "addopts=", "-v", "--tb=short", "--color=no"),
-        *("-p", "no:cacheprovider", f"--junitxml={report}", *TESTS),
+        *("-p", "no:cacheprovider", f"--junitxml={report}", *_parallel(), *TESTS),
     ]
     said: list[str] = []
     for line in lines_of(command, seconds, REQUIRE_GPU="1"):
@@ -111,6 +113,13 @@ def run_tests(seconds: float, report: Path) -> dict[str, Any]:
     return found
 
 
+def _parallel() -> list[str]:
+    """Return pytest-xdist's option where that is: most of the time goes into compiling kernels, on one core each."""
+    if importlib.util.find_spec("xdist") is None:
+        return []
+    return ["-n", str(max(1, min(8, (os.cpu_count() or 1) // 2)))]
+
+
 def from_junit(path: Path) -> dict[str, Any]:
     """Read counts and names out of pytest's JUnit file."""
     found: dict[str, Any] = {"passed": 0, "failed": 0, "skipped": 0, "names": []}
@@ -124,16 +133,23 @@ def from_junit(path: Path) -> dict[str, Any]:
 
 
 def from_lines(said: Sequence[str]) -> dict[str, Any]:
-    """Read counts and names out of ``pytest -v``: of a run that was stopped."""
+    """Read counts and names out of ``pytest -v``, parallel or not: of a run that was stopped."""
     found: dict[str, Any] = {"passed": 0, "failed": 0, "skipped": 0, "names": []}
     for line in said:
-        name, _, rest = line.partition(" ")
-        for word, result in (("PASSED", "passed"), ("FAILED", "failed"), ("ERROR", "failed"), ("SKIPPED", "skipped")):
-            if "::" in name and rest.startswith(word):
-                found[result] += 1
-                if result == "failed":
-                    found["names"].append(name)
+        match = _RESULT.match(line)
+        if match:
+            name, word = match["name"] or match["there"], match["word"] or match["said"]
+            result = "failed" if word == "ERROR" else word.lower()
+            found[result] += 1
+            if result == "failed":
+                found["names"].append(name)
     return found
+
+
+_WORDS = "PASSED|FAILED|ERROR|SKIPPED"
+_RESULT = re.compile(
+    rf"(?P<name>\S+\.py::.+?) (?P<word>{_WORDS})(?:\s|$)|\[gw\d+\] \[ *\d+%\] (?P<said>{_WORDS}) (?P<there>\S+\.py::.+)"
+)
 
 
 def benches(record: Record, clock: Clock, ops: Sequence[str]) -> None:

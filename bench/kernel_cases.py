@@ -267,7 +267,7 @@ def copied(useful: int, device: torch.device) -> Callable[[], Result]:
     from diffsda.kernels import fused_copy
     from diffsda.kernels.launch import launch
 
-    n = max(1, useful // 8)
+    n = -(-useful // 128) * 16  # float32 elements, whole vectors
     source = torch.randn(n, device=device)
     target = torch.empty_like(source)
     block = 4096 if n >= 2**20 else 1024

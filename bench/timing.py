@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,8 @@ FLUSHED = 256 * 2**20
 """Bytes written before a timed call, several times any L2 cache."""
 ASLEEP = 2_000_000
 """Cycles the device waits first, about 1 ms: the host has then launched everything, and its speed does not count."""
+CYCLES = 2e9
+"""Cycles a second at most: for calls whose launching takes longer than that."""
 IN_GRAPH = 20
 """Calls in a graph that is replayed."""
 
@@ -47,16 +50,20 @@ class CudaTimer:
         self.stream = torch.cuda.Stream(device)
         torch.cuda.set_stream(self.stream)
         self.flush = torch.empty(FLUSHED, dtype=torch.uint8, device=device)
-        self.sleep = ASLEEP
+        self.launching: dict[Call, float] = {}
 
     def cold(self, call: Call) -> float:
         """Return milliseconds between two events around a call; the launches wait in the queue beforehand."""
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda._sleep(self.sleep)
+        known = self.launching.get(call, 0.0)
+        torch.cuda._sleep(max(ASLEEP, int(1.5 * known * CYCLES)))
         self.flush.zero_()
         start.record()
+        began = time.perf_counter()
         call()
         end.record()
+        # A call that waits for the device itself would make the next one sleep longer and longer.
+        self.launching[call] = min(time.perf_counter() - began, 0.05)
         end.synchronize()
         return start.elapsed_time(end)
 
@@ -70,7 +77,7 @@ class CudaTimer:
 
         def replay() -> float:
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda._sleep(self.sleep // 10)
+            torch.cuda._sleep(ASLEEP // 10)
             start.record()
             graph.replay()
             end.record()

@@ -10,6 +10,7 @@ from diffsda.kernels.edm_loss import edm_loss
 from diffsda.kernels.film_layer_norm import film_layer_norm
 from diffsda.kernels.group_norm import group_norm
 from diffsda.kernels.heun import heun_correct, heun_predict
+from diffsda.kernels.nearest_code import nearest_code
 from diffsda.kernels.precondition import precondition
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "group_norm",
     "heun_correct",
     "heun_predict",
+    "nearest_code",
     "precondition",
     "use",
 ]

@@ -95,12 +95,16 @@ def launch(
     *,
     warps: int,
     stages: int = 1,
+    registers: int | None = None,
 ) -> None:
     """Start ``kernel`` on ``grid``; arguments and compile-time constants by name.
 
+    ``registers`` is the most a thread may have, where another program fits on the multiprocessor for it.
     Raises: BackendError if it does not fit on the device.
     """
     options = {"num_warps": warps, "num_stages": stages}
+    if registers is not None:
+        options["maxnreg"] = registers
     if _paper is not None:
         _paper.append(_specialisation(kernel, grid, arguments, constants, options))
         return

@@ -33,7 +33,7 @@ def heun(
     """Follow the plan from x and return where it ends.
 
     With gradients on, and with plain torch on the CPU, every step makes new tensors and can be differentiated;
-    otherwise the steps work in two buffers and nothing but the network allocates.
+    otherwise the steps work in two buffers, and with our kernels nothing but the network (and fresh noise) allocates.
     Shapes: x any, with evaluate returning the same. ``fresh`` draws unit noise like x, needed only for churn.
     Precision: the state stays in x's dtype (in float32 in the buffers, if x is narrower); the network gets
     ``dtype``, or x's. Coefficients are float64 on the host. Nothing in the loop waits for the device.

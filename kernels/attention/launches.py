@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffsda.kernels.attention.plan import Plan, plan
+from diffsda.kernels.attention.plan import plan
 from diffsda.kernels.launch import launch
 
 _FAR = 2**31

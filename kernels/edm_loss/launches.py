@@ -16,6 +16,8 @@ MOST_CHANNELS = 256
 """Channels a difference in layout takes: a tile holds them all."""
 TILE = 2048
 """Elements a program takes at a time, 16 a thread."""
+FLAT = 1024
+"""The same where all is in one layout: with a mask, 16 a thread spill."""
 WAVES = 8
 """Programs a multiprocessor: each leaves one float32 to add up."""
 _READABLE = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8)
@@ -68,8 +70,8 @@ def forward(
     if same or kind == torch.contiguous_format:
         unit = math.gcd(8, rows * row)
         kernel, number = fused.edm_loss_flat, {"vectors": rows * row // unit}
-        tiles = -(-rows * row // TILE)
-        constants = {"ROW": max(1, row), "VECTORS": TILE // max(1, unit), "UNIT": max(1, unit)}
+        tiles = -(-rows * row // FLAT)
+        constants = {"ROW": max(1, row), "VECTORS": FLAT // max(1, unit), "UNIT": max(1, unit)}
     elif f.shape[1] == 3 and row // 3 % 8 == 0:
         kernel, number = fused.edm_loss_woven, {"groups": rows * row // 24}
         tiles = -(-rows * row // (24 * (TILE // 16)))

@@ -224,7 +224,9 @@ def backward(
     slabs = samples * (channels // cut.slab)
     if cut.splits == 1:
         constants["RESIDENT"] = cut.resident
-        launch(fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps)
+        launch(
+            fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps, registers=cut.registers
+        )
     else:
         partial = torch.empty((samples, cut.splits, 2, channels), dtype=torch.float32, device=x.device)
         parts: dict[str, Argument] = {"partial": partial, "chunk": cut.chunk}

@@ -8,6 +8,8 @@ from diffsda.kernels.launch import power_of_two
 
 VECTOR = 8
 """Elements a thread reads at once in 16 bits."""
+RESIDENT = 16384
+"""Bytes of a slab that stays in registers."""
 WIDEST = 16384
 """Channels a group may have at most: a tile's padded width."""
 
@@ -18,7 +20,7 @@ class Plan:
 
     ``slab`` channels (whole groups) belong to a program, ``width`` is that padded to a power of two; a tile has
     ``pixels`` of them. ``resident``: the whole slab is one tile and is read once. ``splits``: programs that share
-    a slab's pixels, ``chunk`` each (a multiple of ``pixels``).
+    a slab's pixels, ``chunk`` each (a multiple of ``pixels``). ``registers``: the most a thread may have.
     """
 
     slab: int
@@ -29,6 +31,7 @@ class Plan:
     resident: bool
     splits: int
     chunk: int
+    registers: int | None = None
 
 
 def plan(
@@ -40,17 +43,17 @@ def plan(
     bytes of an element.
     """
     per_group = channels // groups
-    # Elements a thread: the forward pass keeps three float32 values of each, the backward pass five. In the backward
-    # pass 16 warps share a tile: one program a multiprocessor has as many bytes under way as two of 8 warps, and its
-    # slabs of x and dy (26 MB on 132 multiprocessors) stay in the L2 cache for the second read.
-    tile, elements, limit = (8192, 16, 8192) if backward else (8192, 32, 16384)
-    if backward and item == 4:
-        tile = 4096  # 16 warps of float32 loads do not fit into the registers.
-    slab = _slab(channels, per_group, pixels, last, tile)
-    width = max(VECTOR, power_of_two(slab))
     whole = max(VECTOR, power_of_two(pixels))
-    resident = whole * width <= limit
+    slab = _slab(channels, per_group, whole, last, item)
+    width = max(VECTOR, power_of_two(slab))
+    resident = whole * width <= RESIDENT // item
+    # A loop over tiles: the forward pass keeps three float32 values of every element, the backward pass five, so
+    # half as many elements a thread. There 16 warps share a tile: one program a multiprocessor has as many bytes
+    # under way as two of 8 warps, and its slabs of x and dy (26 MB on 132 multiprocessors) stay in the L2 cache for
+    # the second read. 16 warps of float32 loads do not fit into the registers.
+    tile = 4096 if backward and item == 4 else 8192
     rows = whole if resident else max(VECTOR, min(whole, tile // width))
+    elements = 16 if backward and not resident else 32
     warps = min(16, max(4, power_of_two(rows * width // (32 * elements))))
     splits = 1
     programs = samples * (channels // slab)
@@ -59,22 +62,27 @@ def plan(
         splits = min(most, power_of_two(-(-2 * processors // programs)), 64)
     chunk = -(-pixels // (splits * rows)) * rows
     splits = -(-pixels // chunk)
-    return Plan(slab, width, power_of_two(slab // per_group), rows, warps, resident, splits, chunk)
+    # A handful fewer than the backward pass asks for lets a second program in.
+    registers = 128 if backward and resident and warps == 8 else None
+    return Plan(slab, width, power_of_two(slab // per_group), rows, warps, resident, splits, chunk, registers)
 
 
-def _slab(channels: int, per_group: int, pixels: int, last: bool, tile: int) -> int:
-    """Return how many channels a program takes: whole groups, little padding, wide rows."""
+def _slab(channels: int, per_group: int, whole: int, last: bool, item: int) -> int:
+    """Return how many channels a program takes: whole groups, little padding, rows of at least 48 bytes."""
+    room = RESIDENT // item
     if not last:
         # Pixels are dense: any whole groups will do; several only where one is small.
-        return _multiple(channels, per_group, max(1, min(64, tile // max(VECTOR, power_of_two(pixels)))))
-    wanted = max(64, min(256, tile // max(VECTOR, power_of_two(pixels))))
+        return _multiple(channels, per_group, max(1, min(64, room // whole)))
     options = [
         s
         for s in range(per_group, channels + 1, per_group)
         if channels % s == 0 and (s % VECTOR == 0 or s == channels) and (s <= 256 or s <= 2 * per_group)
     ] or [channels]
+    # What stays in registers is read once: half the room, so that several programs share a multiprocessor.
+    inside = [s for s in options if whole * power_of_two(s) <= room and (s * item >= 48 or s == channels)]
+    wanted = room // 2 // whole if inside else 64
     # First what wastes the fewest lanes, then what comes close to the wanted width.
-    return min(options, key=lambda s: (power_of_two(s) * VECTOR // s, abs(power_of_two(s) - wanted), s))
+    return min(inside or options, key=lambda s: (power_of_two(s) * VECTOR // s, abs(power_of_two(s) - wanted), s))
 
 
 def _multiple(channels: int, per_group: int, wanted: int) -> int:

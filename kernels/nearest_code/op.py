@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -86,7 +88,7 @@ def _fits(x: Tensor, codebook: Tensor) -> bool:
 def _agrees(x: Tensor, codebook: Tensor) -> bool:
     """Compare by distance: near ties may fall either way."""
 
-    def distances(find: torch._ops.OpOverloadPacket, x: Tensor, codebook: Tensor) -> Tensor:
+    def distances(find: Callable[[Tensor, Tensor], Tensor], x: Tensor, codebook: Tensor) -> Tensor:
         return (x.float() - codebook.float()[find(x, codebook)]).square().sum(1).sqrt()
 
     key = (x.dtype, codebook.dtype, x.shape[1], codebook.shape[0], x.stride(1) == 1)

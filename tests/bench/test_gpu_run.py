@@ -163,12 +163,14 @@ def test_junit_files_and_lines_give_counts_and_names(tmp_path):
     )
     assert gpu.from_junit(path) == {"passed": 1, "failed": 2, "skipped": 1, "names": ["t::b", "t::d"]}
     said = [
-        "tests/t.py::a PASSED [ 1%]\n",
-        "tests/t.py::b[x-y] FAILED [ 2%]\n",
+        "tests/t.py::a[two words] PASSED [ 1%]\n",
+        "tests/t.py::b[x-y] FAILED            [ 2%]\n",
         "noise PASSED\n",
-        "t.py::c SKIPPED (no)\n",
+        "tests/t.py::c SKIPPED (no)\n",
+        "[gw3] [  7%] ERROR tests/t.py::d[z z]\n",
     ]
-    assert gpu.from_lines(said) == {"passed": 1, "failed": 1, "skipped": 1, "names": ["tests/t.py::b[x-y]"]}
+    names = ["tests/t.py::b[x-y]", "tests/t.py::d[z z]"]
+    assert gpu.from_lines(said) == {"passed": 1, "failed": 2, "skipped": 1, "names": names}
 
 
 def bare(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -44,6 +44,20 @@ def test_bf16_gradients_are_added_up_in_float32():
         assert error(given[name], values) == 0, name
 
 
+@pytest.mark.parametrize("numbers", [float, torch.tensor], ids=["numbers", "tensors"])
+def test_compiled_it_is_the_formula_written_out(numbers):
+    given = some(clip=0.5, step=3)
+    exact = {k: doubled(v) if isinstance(v, list) and k != "copies" else v for k, v in given.items()}
+    exact["copies"] = [c.clone() for c in given["copies"]]
+    norm = call(exact)
+    lr, step, decay = numbers(0.1), numbers(3.0), numbers(0.9)
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled({**given, "lr": lr, "step": step, "decay": decay}), norm.float())
+    for name in ("params", "exp_avgs", "exp_avg_sqs", "averages"):
+        assert error(given[name], exact[name]) < 2e-7, name
+    assert error(given["copies"], exact["copies"]) < 1e-3
+
+
 def some(**change):
     params = [torch.randn(3, 2), torch.randn(5)]
     lists = {

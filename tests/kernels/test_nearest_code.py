@@ -100,7 +100,8 @@ def test_refusals(x, codebook, which):
 
 
 def test_our_kernel_asked_for_on_the_cpu_says_why_not(monkeypatch):
-    monkeypatch.setattr("diffsda.kernels.launch._interpreted", lambda: False)
+    monkeypatch.setattr("diffsda.kernels.launch.INTERPRETED", False)
+    monkeypatch.setattr("diffsda.kernels.launch.INSTALLED", True)
     with backend(nearest_code="triton"), pytest.raises(BackendError, match="nearest_code: backend 'triton'"):
         nearest_code(torch.zeros(3, 4), torch.zeros(5, 4))
 

@@ -74,6 +74,21 @@ def test_bias_corrections_far_and_near(beta, step):
     assert error(*results) < 3e-7
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.9999, 1.0])
+@pytest.mark.parametrize("kind", [float, torch.float32, torch.float64], ids=str)
+def test_averages_from_either_end(decay, kind):
+    number = decay if kind is float else torch.tensor(decay, dtype=kind)
+    p, g, m, v = ([torch.randn(20)] for _ in range(4))
+    v[0].square_()
+    a = [torch.randn(20)]
+    before = a[0].double()
+    with kernels.backend("triton"):
+        kernels.adamw(p, g, m, v, lr=0.1, step=2, averages=a, decay=number, **SETTINGS)
+    exact = torch.lerp(before, p[0].double(), 1 - float(number))
+    assert error(a, [exact]) < 1e-7
+    assert torch.equal(a[0], p[0]) == (decay == 0)
+
+
 def unaligned(n, offset):
     """Return n elements that start ``offset`` elements after a 16-byte boundary."""
     return torch.randn(n + 16)[offset : offset + n]

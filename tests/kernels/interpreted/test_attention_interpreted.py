@@ -10,7 +10,7 @@ from counting import counting
 
 from diffsda.errors import InputError
 from diffsda.kernels import attention, backend
-from diffsda.kernels.attention import cost, launches, reference
+from diffsda.kernels.attention import cost, launches, op, reference
 from diffsda.kernels.attention.plan import plan
 
 EPS = {torch.float32: 2.0**-23, torch.float16: 2.0**-10}
@@ -228,3 +228,43 @@ def test_a_second_derivative_is_an_error():
     (g,) = torch.autograd.grad(y.square().sum(), leaves[0], create_graph=True)
     with pytest.raises(RuntimeError, match="attention_backward"):
         torch.autograd.grad(g.sum(), leaves[0])
+
+
+class Taken(Exception):
+    """Our kernel was chosen."""
+
+
+@pytest.mark.parametrize("answer", ["compare", "triton"])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "chosen"),
+    [
+        pytest.param((2, 16, 8), SINGLE, True, id="what our kernel takes"),
+        pytest.param((1, 300, 8), SINGLE, False, id="too long"),
+        pytest.param((2, 16, 8), torch.float64, False, id="float64"),
+        pytest.param((0, 16, 8), SINGLE, False, id="nothing to compare"),
+    ],
+)
+def test_auto_leaves_the_rest_to_the_reference(monkeypatch, answer, shape, dtype, chosen):
+    monkeypatch.setattr(op, "resolve", lambda *_: answer)
+    q = torch.randn(shape, dtype=dtype)
+    wanted = reference.attention(q, q, q)
+    torch.testing.assert_close(attention(q, q, q), wanted)
+
+    def taken(*_):
+        raise Taken
+
+    monkeypatch.setattr(op, "_agrees", lambda *_: True)
+    monkeypatch.setattr(op, "_fused", taken)
+    if chosen:
+        with pytest.raises(Taken):
+            attention(q, q, q)
+    else:
+        torch.testing.assert_close(attention(q, q, q), wanted)
+
+
+def test_a_kernel_that_disagrees_is_not_used(monkeypatch):
+    monkeypatch.setattr(op, "resolve", lambda *_: "compare")
+    monkeypatch.setattr(op, "_fused", lambda q, k, v: reference.attention(q, k, v) * 1.01)
+    q = torch.randn(2, 11, 3)
+    with pytest.warns(UserWarning, match="attention: our kernel differs"):
+        torch.testing.assert_close(attention(q, q, q), reference.attention(q, q, q))

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from counting import counting
 
 from diffsda import kernels
 from diffsda.errors import InputError
-from diffsda.kernels.edm_loss import cost, edm_loss, launches, reference
+from diffsda.kernels.edm_loss import cost, edm_loss, launches, op, reference
 
 EPS = {torch.float32: 2.0**-23, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 LAST = torch.channels_last
@@ -257,6 +258,22 @@ def test_the_bytes_of_the_header():
     assert (back.read, back.written) == (2 * n + 8, 2 * n)
 
 
+@pytest.mark.parametrize(("shape", "last"), SHAPES)
+def test_bytes_by_design(shape, last):
+    f, clean, noise, sigma = (t.detach() for t in draw(*shape, network=torch.bfloat16, last=last))
+    mask, real = parts(shape).values()
+    count = torch.tensor(7.0)
+    with counting() as traffic:
+        loss, residual, factor = launches.forward(f, clean, noise, sigma, mask, real, count, None, 0.5, True)
+    counted = cost.forward(shape, torch.bfloat16, mask=torch.float32, real=True, count=True)
+    assert traffic.useful(f, clean, noise, sigma, mask, real, count, loss, residual, factor) == counted.useful
+    big = traffic.read(f, clean, noise, mask).asked + traffic.written(residual).asked
+    assert big == counted.moved - sigma.nbytes - real.nbytes - 12
+    with counting() as traffic:
+        df = launches.backward(loss, residual, factor)
+    assert traffic.useful(loss, residual, factor, df) == cost.backward(shape, torch.bfloat16).useful
+
+
 def test_refusals():
     f, clean, noise, sigma = draw(2, 3, 4, 6)
     for index, name in ((1, "clean"), (2, "noise"), (3, "sigma")):
@@ -274,7 +291,7 @@ def test_refusals():
 
 
 def test_on_auto_it_is_compared_first(monkeypatch):
-    monkeypatch.setattr("diffsda.kernels.edm_loss.op.resolve", lambda *_: "compare")
+    monkeypatch.setattr(op, "resolve", lambda *_: "compare")
     monkeypatch.setattr("diffsda.kernels.first_use._verdicts", verdicts := {})
     given, options = draw(2, 3, 4, 6, network=torch.bfloat16, last=True), parts((2, 3, 4, 6))
     for a, b in zip(values(edm_loss, given, **options), values(ours, given, **options)):

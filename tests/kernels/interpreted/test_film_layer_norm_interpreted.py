@@ -8,7 +8,7 @@ from philox_twin import kept
 import diffsda.kernels as kernels
 from diffsda.errors import InputError
 from diffsda.kernels import dropout as numbers
-from diffsda.kernels.film_layer_norm import cost, film_layer_norm, launches, reference
+from diffsda.kernels.film_layer_norm import cost, film_layer_norm, launches, op, reference
 
 EPS = {torch.float32: 2.0**-23, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 GRADIENTS = ("y", "dx", "dweight", "dbias", "dscale", "dshift")
@@ -264,7 +264,7 @@ def test_refusals():
 
 
 def test_on_auto_it_is_compared_first(monkeypatch):
-    monkeypatch.setattr("diffsda.kernels.film_layer_norm.op.resolve", lambda *_: "compare")
+    monkeypatch.setattr(op, "resolve", lambda *_: "compare")
     monkeypatch.setattr("diffsda.kernels.first_use._verdicts", verdicts := {})
     leaves = draw(4, 24, torch.bfloat16)
     assert torch.equal(call(film_layer_norm, leaves), call(ours, leaves))

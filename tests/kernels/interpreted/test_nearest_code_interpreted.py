@@ -147,3 +147,17 @@ def test_refusals_of_our_kernel_only():
     many = torch.zeros(1, 1).expand(LARGEST + 1, 1)
     with pytest.raises(InputError, match="expected at most 268435456 codes"):
         ours(torch.zeros(1, 1), many)
+
+
+@pytest.mark.parametrize("answer", ["compare", "triton"])
+def test_auto_leaves_the_rest_to_the_reference(monkeypatch, answer):
+    monkeypatch.setattr(op, "resolve", lambda *_: answer)
+    x, codebook = torch.randn(30, 5), torch.randn(20, 5)
+    wanted = reference.nearest_code(x, codebook)
+    with counting() as traffic:
+        assert torch.equal(nearest_code(x, codebook), wanted)
+    assert set(traffic.kernels) == {"nearest_direct"}
+    with counting() as traffic:
+        assert torch.equal(nearest_code(x.double(), codebook), wanted)
+        assert nearest_code(x[:0], codebook).shape == (0,)
+    assert not traffic.kernels

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from counting import counting
 
 from diffsda import kernels
 from diffsda.errors import InputError
@@ -160,6 +161,16 @@ def test_the_bytes_of_the_header():
     assert (counted.read, counted.written, counted.reread) == (8 * n + 640, 2 * n, 0)
 
 
+@pytest.mark.parametrize(("shape", "channels_last"), SHAPES)
+def test_bytes_by_design(shape, channels_last):
+    clean, noise, sigma = draw(*shape)
+    with counting() as traffic:
+        y = op.forward(clean, noise, sigma, 0.5, torch.bfloat16, channels_last)
+    counted = cost.forward(shape, torch.float32, torch.bfloat16)
+    assert traffic.useful(clean, noise, sigma, y) == counted.useful
+    assert traffic.read(clean, noise).asked + traffic.written(y).asked == counted.moved - sigma.nbytes
+
+
 def test_refusals():
     clean, noise, sigma = draw(2, 3, 4, 6)
     with pytest.raises(InputError, match=r"backend\('torch'\) has its gradient"):
@@ -180,7 +191,7 @@ def test_refusals():
 
 
 def test_on_auto_it_is_compared_first(monkeypatch):
-    monkeypatch.setattr("diffsda.kernels.precondition.op.resolve", lambda *_: "compare")
+    monkeypatch.setattr(op, "resolve", lambda *_: "compare")
     monkeypatch.setattr("diffsda.kernels.first_use._verdicts", verdicts := {})
     given = draw(2, 3, 4, 6)
     for options in ({}, {"dtype": torch.bfloat16, "channels_last": True}):
