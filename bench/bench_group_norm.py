@@ -70,7 +70,7 @@ def _case(
     words += [f"{skipped} from skip" * bool(skipped), f"dropout {dropout}" * bool(dropout)]
     setting = {
         "shape": (n, c, size), "modulated": modulated, "act": act, "last": last, "dropout": dropout,
-        "skipped": skipped, "few": few, "compile": bool(goals) and (n, c, size) in LARGE[:2],
+        "skipped": skipped, "few": few, "compile": bool(goals) and not few and (n, c, size) in LARGE[:2],
     }  # fmt: skip
     name = " ".join(filter(None, words))
     return Case("group_norm", name, dtype, direction, moved, setting, graph=graph, count=count, goals=goals)

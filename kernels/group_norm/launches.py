@@ -224,9 +224,8 @@ def backward(
     slabs = samples * (channels // cut.slab)
     if cut.splits == 1:
         constants["RESIDENT"] = cut.resident
-        launch(
-            fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps, registers=cut.registers
-        )
+        registers = None if dropping["THRESHOLD"] else cut.registers  # The generator needs the handful.
+        launch(fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps, registers=registers)
     else:
         partial = torch.empty((samples, cut.splits, 2, channels), dtype=torch.float32, device=x.device)
         parts: dict[str, Argument] = {"partial": partial, "chunk": cut.chunk}
