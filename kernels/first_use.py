@@ -62,13 +62,18 @@ def _difference(
     """Return the largest relative error of the result and of every gradient."""
     with torch.random.fork_rng(devices=[t.device for t in inputs if t is not None and t.is_cuda][:1]):
         got = _values(ours, [None if t is None else t.detach().clone() for t in inputs], gradients)
-        wide = [None if t is None else t.detach().to(torch.float32) if t.is_floating_point() else t for t in inputs]
+        wide = [None if t is None else _wide(t) for t in inputs]
         expected = _values(reference, wide, gradients)
     errors = [
         (a.float() - b.float()).norm() / b.float().norm().clamp_min(1e-30) for a, b in zip(got, expected, strict=True)
     ]
     worst = torch.stack(errors).max()
     return float(torch.where(torch.isfinite(worst), worst, torch.full_like(worst, float("inf"))))
+
+
+def _wide(t: Tensor) -> Tensor:
+    """Return a copy, in float32 where it holds numbers with a point: what writes to its inputs writes to that."""
+    return t.detach().to(torch.float32 if t.is_floating_point() else t.dtype, copy=True)
 
 
 def _values(call: Callable[..., Tensor], inputs: list[Tensor | None], gradients: bool) -> list[Tensor]:

@@ -18,10 +18,15 @@ class Average:
         self.updates = 0
         self.weights = {k: p.detach().clone() for k, p in model.named_parameters()}
 
+    @property
+    def next_decay(self) -> float:
+        """What the next update keeps of the average."""
+        return min(self.decay, (1 + self.updates) / (10 + self.updates))
+
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average towards the current weights."""
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = self.next_decay
         current = [p.detach() for p in model.parameters()]
         torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)
         self.updates += 1

@@ -26,6 +26,7 @@ from diffsda.train.guard import Guard
 from diffsda.train.interrupt import Interrupt
 from diffsda.train.log import Log, provenance, summary_writer
 from diffsda.train.lr import rate
+from diffsda.train.optim import FusedAdamW
 from diffsda.train.options import Options
 from diffsda.train.order import Order, seed_for
 from diffsda.train.parallel import Processes, join, wrap
@@ -100,10 +101,10 @@ class _Run:
             self.model.denoiser.compile()
             self.model.encoder.frame.compile()
         o = recipe.optim
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay, fused=True
-        )
         self.average = Average(self.model, o.ema) if o.ema else None
+        self.optimizer = FusedAdamW(
+            self.model.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay, average=self.average
+        )
         self.step = self._restore(state) if state is not None else 0
         self.train_step = TrainStep(
             wrap(self.model, processes), self.optimizer, recipe, processes, bf16=_bf16(options, processes)
@@ -177,8 +178,6 @@ class _Run:
         lr = rate(self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch)
         loss, norm = self.train_step(batch, self.step, lr)
         self.guard.note(self.step, loss, norm)
-        if self.average is not None:
-            self.average.update(self.model)
         self.step += 1
         return loss, norm, lr
 

@@ -129,6 +129,4 @@ class FusedAdamW(torch.optim.AdamW):
         return self.param_groups
 
     def _decay(self, average: Average) -> float | Tensor:
-        if self.decay is not None:
-            return self.decay
-        return min(average.decay, (1 + average.updates) / (10 + average.updates))
+        return average.next_decay if self.decay is None else self.decay

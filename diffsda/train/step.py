@@ -14,6 +14,7 @@ from diffsda.errors import InputError
 from diffsda.kernels.dropout import DropoutState, attach
 from diffsda.recipe import Recipe
 from diffsda.train.data import Batch
+from diffsda.train.optim import FusedAdamW
 from diffsda.train.order import seed_for
 from diffsda.train.parallel import Processes
 
@@ -69,6 +70,7 @@ def parts(recipe: Recipe, processes: Processes) -> list[slice]:
 class TrainStep:
     """Do one optimiser step on a batch that is given whole, whatever part of it is this process's.
 
+    With ``FusedAdamW`` clipping, update and average are one operation.
     Precision: ``bf16`` runs the network under autocast; weights, noise tables and loss stay float32.
     """
 
@@ -113,9 +115,16 @@ class TrainStep:
                     loss = self.model(part.x, sigma, noise, part.mask, part.lengths, count=count)
                 loss.backward()
             total += loss.detach()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip)
+        return total, self._update()
+
+    def _update(self) -> Tensor:
+        """Clip and update; return the gradient norm."""
+        clip = self.recipe.optim.clip
+        if isinstance(self.optimizer, FusedAdamW):
+            return self.optimizer.update(clip)
+        norm = nn.utils.clip_grad_norm_(self.parameters, clip)
         self.optimizer.step()
-        return total, norm
+        return norm
 
     def _go_to(self, place: int) -> None:
         """Move our kernels' dropout on: one place a part, on the device where parts follow each other."""

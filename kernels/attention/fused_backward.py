@@ -76,7 +76,7 @@ def attention_backward_queries(
         a = load(do, do_stride, rows[:, None], c[None, :], L, C, DO_ALONG_C, EXACT)
         b = load(v, v_stride, keys[None, :], c[:, None], L, C, V_ALONG_C, EXACT)
         dp = tl.dot(a, b, dp, input_precision="ieee")
-    # Queries that are not there get no probability, or they would count in dk and dv.
+    # Queries that are not there get no probability.
     norm = tl.load(lse + sample * L + rows, mask=rows < L, other=float("inf"))
     p = tl.where(keys[None, :] < L, tl.exp(scores * scale - norm[:, None]), 0.0)
     # The log-sum-exp is rounded, so that p sums to nearly one: divided by what it does sum to, the mean is exact where
