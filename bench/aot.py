@@ -51,9 +51,11 @@ def compiled(launch: Launch, target: int) -> Row:
     }
     position = {name: i for i, name in enumerate(s.kernel.arg_names)}
     attributes = {(position[name],): [["tt.divisibility", 16]] for name in s.aligned}
-    kind = ASTSource
+    kind: Any = ASTSource
     if s.kernel.is_gluon():
-        from triton.experimental.gluon._runtime import GluonASTSource as kind
+        from triton.experimental.gluon._runtime import GluonASTSource
+
+        kind = GluonASTSource
     source = kind(fn=s.kernel, signature=dict(s.types), constexprs=dict(s.constants), attrs=attributes)
     try:
         kernel = triton.compile(source, target=GPUTarget("cuda", target, 32), options=dict(s.options))

@@ -23,7 +23,7 @@ from diffsda.recipe import Recipe
 DTYPES = (torch.bfloat16, torch.float32)
 FRAMES = (160, 10)
 """Frames at once: a training batch of 16 clips, and one clip."""
-QUICK = ("voxceleb", "timit")
+QUICK = ("voxceleb", "mug", "timit", "physionet")
 NETS = ("group_norm", "film_layer_norm", "attention")
 
 
@@ -39,10 +39,12 @@ def launches(*, quick: bool = False, ops: Sequence[str] | None = None) -> list[L
         recipes = [PRESETS[name] for name in QUICK]
     if wanted & set(NETS):
         for recipe in recipes:
-            found += _nets(recipe, FRAMES[:1] if quick else FRAMES)
+            found += _nets(recipe)
     if "group_norm" in wanted:
         for recipe in recipes:
             found += _through_shared_memory(recipe)
+    if "film_layer_norm" in wanted:
+        found += _wide_rows()
     for op in sorted(wanted - set(NETS)):
         for recipe in recipes:
             for dtype in DTYPES:
@@ -82,7 +84,7 @@ def _distinct(recipes: Iterator[Recipe] | Sequence[Recipe]) -> list[Recipe]:
     return list(known.values())
 
 
-def _nets(recipe: Recipe, frames: Sequence[int]) -> list[Launch]:
+def _nets(recipe: Recipe) -> list[Launch]:
     found: list[Launch] = []
     for last in (True, False) if recipe.clips.size else (True,):
         for dtype in DTYPES:
@@ -90,7 +92,7 @@ def _nets(recipe: Recipe, frames: Sequence[int]) -> list[Launch]:
                 nets = (SequenceEncoder(recipe).frame, build_backbone(recipe))
             for net in nets:
                 _cast(net, dtype)
-            for count in frames:
+            for count in FRAMES:
                 for train in (True, False):
                     with on_paper(channels_last=last) as noted, torch.set_grad_enabled(train):
                         _run(recipe, nets, dtype, count, last, train)
@@ -121,15 +123,31 @@ def _through_shared_memory(recipe: Recipe) -> list[Launch]:
     return found
 
 
+def _wide_rows() -> list[Launch]:
+    """Return film_layer_norm on rows wider than any preset's, which take other kernels."""
+    from diffsda.kernels import film_layer_norm
+
+    with on_paper() as noted, torch.device("meta"):
+        for dtype in DTYPES:
+            rows = [torch.empty((160, 8192), dtype=kind, requires_grad=True) for kind in (dtype, torch.float32)]
+            weight, bias = (torch.empty(8192, requires_grad=True) for _ in range(2))
+            state = torch.empty(2, dtype=torch.int64)
+            modulation = {"scale": rows[1], "shift": rows[1]}
+            y = film_layer_norm(rows[0], weight, bias, **modulation, dropout=0.1, state=state)
+            y.backward(torch.empty_like(y))
+    return noted
+
+
 def _run(
     recipe: Recipe, nets: tuple[nn.Module, nn.Module], dtype: torch.dtype, count: int, last: bool, train: bool
 ) -> None:
     """Run the frame encoder and the denoising network, in training with their gradients."""
     encoder, backbone = (net.train(train) for net in nets)
-    layout = {"memory_format": torch.channels_last} if last and recipe.clips.size else {}
-    x = torch.empty((count, *_frame(recipe)), dtype=dtype, device="meta").to(**layout)
+    x = torch.empty((count, *_frame(recipe)), dtype=dtype, device="meta")
+    if last and recipe.clips.size:
+        x = x.to(memory_format=torch.channels_last)
     # Training folds its tables in float32; a net cast for sampling holds them in its own dtype.
-    folded = (count, sum(backbone.modulation.channels))
+    folded = (count, sum(backbone.modulation.channels))  # type: ignore[union-attr]
     kind = torch.float32 if train else dtype
     scale, shift = (torch.empty(folded, dtype=kind, device="meta", requires_grad=train) for _ in range(2))
     features = encoder(x)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw as foreach_adamw
 
 from diffsda.bench.kernel_cases import EAGER, OURS, Case, Peers, copied, library
 from diffsda.denoiser import Denoiser
@@ -15,7 +16,14 @@ from diffsda.kernels import backend
 from diffsda.kernels.adamw import adamw, cost, reference
 from diffsda.presets import preset
 
-SETTINGS = {"lr": 1e-4, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 1e-5, "step": 3, "clip": 1.0}
+SETTINGS: dict[str, Any] = {
+    "lr": 1e-4,
+    "betas": (0.9, 0.999),
+    "eps": 1e-8,
+    "weight_decay": 1e-5,
+    "step": 3,
+    "clip": 1.0,
+}
 DECAY = 0.999
 
 
@@ -94,7 +102,7 @@ def _foreach(lists: list[list[Tensor]], grads: list[Tensor]) -> Callable[[], Seq
         norm = torch.nn.utils.get_total_norm(grads)
         factor = (SETTINGS["clip"] / (norm + 1e-6)).clamp(max=1.0)
         scaled = torch._foreach_mul(grads, factor)
-        torch.optim.adamw.adamw(
+        foreach_adamw(
             p, scaled, m, v, [], count, foreach=True, amsgrad=False, beta1=beta1, beta2=beta2, maximize=False, **numbers
         )  # fmt: skip
         torch._foreach_lerp_(a, p, 1 - DECAY)

@@ -39,7 +39,9 @@ def peers(case: Case, device: torch.device) -> Peers:
     start = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
     f, f2 = (torch.randn_like(start).to(case.kind) for _ in range(2))
 
-    def calls_of(predict: Callable[..., None], correct: Callable[..., None], kind: torch.dtype = torch.float32):
+    def calls_of(
+        predict: Callable[..., None], correct: Callable[..., None], kind: torch.dtype = torch.float32
+    ) -> Callable[[], Sequence[Tensor]]:
         x = start.to(kind, copy=True)
         out = torch.empty_like(f, dtype=case.kind if kind == torch.float32 else kind)
         slopes = (f, f2) if kind == torch.float32 else (f.to(kind), f2.to(kind))

@@ -105,8 +105,8 @@ def rows(case: Case, peers: Peers, timer: Timer, copy_rate: float, rounds: int =
             continue
         good[name] = call
     del exact
-    for name, reason in peers.missing.items():
-        yield blank(case, name) | {"skipped": reason}
+    for name, words in peers.missing.items():
+        yield blank(case, name) | {"skipped": words}
     cold = interleaved({name: _cold(timer, call) for name, call in good.items()}, rounds)
     yield from (about[name] | figures(case, times, copy_rate) for name, times in cold.items())
     if case.graph:

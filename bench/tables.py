@@ -152,6 +152,14 @@ def main(path: str) -> int:
     demo, bench = newest(records_folder(), "demo.json"), newest(records_folder(), "*/spine-*.json")
     text = fill(text, "demo", demo_table(demo) if demo else "No record yet: `make demo-table` makes one.")
     text = fill(text, "bench", bench_table(bench) if bench else "No record yet: `make bench` makes one.")
+    aot, gpu = newest(records_folder(), "aot/*.json"), newest(records_folder(), "*/20??-??-??-*.json")
+    # A README may do without these two.
+    for name, table in (
+        ("aot", aot_table(aot) if aot else "No record yet: `python -m diffsda.bench.aot` makes one."),
+        ("kernels", kernels_table(gpu) if gpu else "No record yet: `make gpu` makes one on a GPU host."),
+    ):
+        if f"<!-- table:{name} -->" in text:
+            text = fill(text, name, table)
     atomic_write(path, lambda file: file.write(text.encode()))
     print(path)
     return 0

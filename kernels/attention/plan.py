@@ -47,5 +47,5 @@ def plan(tokens: int, channels: int, itemsize: int, *, backward: bool) -> Plan:
         table = _FORWARD if itemsize == 2 else _FORWARD_32
     rows, chunk, warps, stages = table[others]
     if table is _FORWARD and others == 64 and channels <= 64:
-        chunk = 64  # The whole row at once: a loop of two spills on sm_120.
+        rows, chunk, stages = 32, 64, 2  # The whole row at once: loops of two spill on sm_120.
     return Plan(rows, others, min(chunk, max(16, power_of_two(channels))), warps, stages)

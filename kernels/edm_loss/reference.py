@@ -27,8 +27,7 @@ def edm_loss(
     marks rows that are not padding; count a number or a scalar on any device; scalar result.
     Missing values count as zero error but stay in the mean; padded rows are left out of it altogether. ``count``
     replaces the number of elements.
-    Source: EDM Eq. 8 and Table 1, the coefficients of ``diffsda.edm.precondition``, the error of
-    ``diffsda.edm.loss.weighted_error``.
+    Source: EDM Eq. 8 and Table 1; missing values and padding as in the authors' code.
     Raises: InputError for shapes that do not belong together.
     """
     check(f, clean, noise, sigma, mask, real, count)

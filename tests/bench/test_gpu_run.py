@@ -17,6 +17,7 @@ from diffsda.bench.gpu_record import Record, folder_name
 
 ROOT = Path(__file__).resolve().parents[2]
 ABOUT = {"gpu": "NVIDIA H200", "date": "2000-01-01", "commit": "abc"}
+REAL = machine.environment()
 ABSENT = "tyro hypothesis matplotlib sklearn xformers apex scipy"
 
 
@@ -151,6 +152,36 @@ def test_an_operation_without_end_uses_up_the_time_and_the_rows_before_it_stay(m
     assert [r["op"] for r in content["rows"]] == ["a"]
     assert content["unfinished"][0] == "b: time over"
     assert content["partial"]
+
+
+@pytest.mark.parametrize(
+    ("row", "tests", "status", "partial"),
+    [
+        ({}, {"passed": 3, "failed": 0, "skipped": 0}, 0, False),
+        ({"wrong": True, "error": 0.5}, {"passed": 3}, 1, False),
+        ({}, {"passed": 3, "failed": 1, "names": ["t::a"]}, 1, False),
+        ({"skipped": "time over"}, {"passed": 3}, 0, True),
+        ({}, {"passed": 3, "late": True}, 0, True),
+    ],
+    ids=["all good", "a wrong row", "a failed test", "a row without time", "tests without time"],
+)
+def test_a_whole_run_of_stand_ins(monkeypatch, tmp_path, capsys, row, tests, status, partial):
+    code = ROWS.replace("ACTION", "pass").replace('"peer": "ours", "skipped": "x"', f'"peer": "ours", **{row!r}')
+    stand_in(monkeypatch, tmp_path, code)
+    monkeypatch.setattr(gpu, "has_gpu", lambda: True)
+    monkeypatch.setattr(gpu, "measure_ceilings", lambda clock: {"copy_bytes_per_s": 4e12, "matmul_flops_per_s": 7e14})
+    monkeypatch.setattr(gpu, "run_tests", lambda seconds, report: tests)
+    monkeypatch.setattr(machine, "environment", lambda: {**REAL, "gpu": "G 1", "commit": "c"})
+    monkeypatch.setattr(gpu, "Record", lambda about: Record(about, tmp_path))
+    assert gpu.main(["--ops", "heun", "adamw"]) == status
+    (path,) = (tmp_path / "g-1").glob("*.json")
+    content = read(path)
+    assert content["partial"] is partial
+    assert [r["op"] for r in content["rows"]] == ["heun", "adamw"] * 2
+    said = capsys.readouterr().out
+    assert said.startswith("G 1 | driver")
+    assert "copy 4.00 TB/s" in said
+    assert "no record" in said
 
 
 def test_junit_files_and_lines_give_counts_and_names(tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from wall_clock import WallClock
 
-from diffsda.bench import kernel_cases
+from diffsda.bench import kernel_cases, kernel_rows
 from diffsda.bench.kernel_cases import COPY, OURS, Case, Peers, compiled_rows, difference, limited, rows
 from diffsda.bench.timing import interleaved
 from diffsda.kernels.cost import Cost
@@ -116,6 +117,35 @@ def test_gradients_are_compared_one_by_one():
     assert found[OURS]["error"] < 1e-6
     assert found["bad"]["wrong"]
     assert len(made.calls["eager"]()) == 2
+
+
+def stand_in_bench(monkeypatch, make=lambda case, device: peers()):
+    cases = [CASE, Case("op", "second", "float32", "forward", Cost(4, 4), {"compile": False})]
+    monkeypatch.setattr(kernel_cases, "bench", lambda op: SimpleNamespace(cases=lambda: cases, peers=make))
+    return torch.device("cpu"), WallClock(), 1e9
+
+
+def test_an_operations_rows_come_in_two_passes(monkeypatch):
+    where = stand_in_bench(monkeypatch)
+    plain = list(kernel_rows.plain_rows("op", *where, lambda: 100))
+    assert {r["case"] for r in plain if r["peer"] == OURS} == {"50", "second"}
+    assert not [r for r in plain if r["peer"] == "compile"]
+    compiled = list(kernel_rows.compiled_rows("op", *where, lambda: 100))
+    assert {(r["case"], r["peer"]) for r in compiled} == {("50", "compile")}
+
+
+def test_when_time_is_over_rows_say_so(monkeypatch):
+    where = stand_in_bench(monkeypatch)
+    for produce, left in ((kernel_rows.plain_rows, 0.0), (kernel_rows.compiled_rows, 20.0)):
+        assert {r["skipped"] for r in produce("op", *where, lambda left=left: left)} == {"time over"}
+
+
+def test_inputs_that_cannot_be_made_are_a_row(monkeypatch):
+    def fails(case, device):
+        raise MemoryError("no room")
+
+    found = list(kernel_rows.plain_rows("op", *stand_in_bench(monkeypatch, fails), lambda: 100))
+    assert [r["failed"] for r in found] == ["MemoryError: no room"] * 2
 
 
 @pytest.mark.parametrize("op", kernel_cases.BENCHES)

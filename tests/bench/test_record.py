@@ -94,3 +94,16 @@ def test_the_kernels_table_says_met_or_missed():
     assert ">= 92.0% | 80.0% (c) | **missed by 13.0%** |" in table
     assert "no record" in table
     assert "time was over" in table
+
+
+def test_a_readme_gets_the_tables_it_has_places_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "records_folder", lambda: tmp_path)
+    readme = tmp_path / "README.md"
+    places = "<!-- table:{0} -->\n<!-- /table:{0} -->\n"
+    readme.write_text("".join(places.format(name) for name in ("demo", "bench")))
+    tables.main(str(readme))
+    assert "make gpu" not in readme.read_text()
+    readme.write_text("".join(places.format(name) for name in ("demo", "bench", "aot", "kernels")))
+    tables.main(str(readme))
+    assert "`make gpu` makes one" in readme.read_text()
+    assert "`python -m diffsda.bench.aot` makes one" in readme.read_text()

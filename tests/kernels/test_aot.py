@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from diffsda.bench import aot
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,6 +81,18 @@ def test_a_planted_fault_is_caught(planted, case, expected):
     assert expected in "; ".join(planted[case][0])
 
 
+def test_kernels_that_no_plan_gives_a_target_are_named():
+    def launch(name, *targets):
+        return SimpleNamespace(op="op", specialisation=SimpleNamespace(name=name), targets=targets)
+
+    listed = [launch("everywhere"), launch("large", 90, 100), launch("large", 80)]
+    assert aot.planned(listed, (80, 86, 90)) == [(0, 80), (0, 86), (0, 90), (1, 90), (2, 80)]
+    (row,) = aot.not_meant(listed, (80, 86, 90))
+    assert (row["kernel"], row["target"]) == ("large", "sm_86")
+    assert aot.faults(row) == []
+    assert "not meant for it" in aot.summary([row])
+
+
 def test_faults_end_the_command_with_status_1(tmp_path):
     """The whole command, over a kernel of the nets that is spoilt on the way."""
     code = """
@@ -107,9 +123,26 @@ def test_an_interpreted_process_is_refused():
     assert "TRITON_INTERPRET" in done.stderr
 
 
+def kernels():
+    """Return the name of every kernel that an operation starts: jit functions that its other files name."""
+    jit, named = set(), set()
+    for path in (ROOT / "kernels").glob("*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path.name.startswith(("fused", "gluon")):
+                if isinstance(node, ast.FunctionDef) and any("jit" in ast.unparse(d) for d in node.decorator_list):
+                    jit.add(node.name)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value).startswith(("fused", "gluon")):
+                named.add(node.attr)
+    assert len(jit & named) > 20
+    return jit & named
+
+
 def test_every_kernel_compiles_for_two_generations():
     done = run("-m", "diffsda.bench.aot", "--quick")
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
+    seen = {line.split()[0].partition("/")[2] for line in done.stdout.splitlines() if "sm_90" in line}
+    missing = kernels() - seen
+    assert not missing, f"no case leads to {', '.join(sorted(missing))}: add a shape to aot_cases"
 
 
 @pytest.mark.slow
