@@ -97,6 +97,13 @@ def title(row: Row) -> str:
     return f"{row['op']}/{row['kernel']} {row['shape']} {row['dtype']} {row['target']}"
 
 
+def constants(row: Row) -> str:
+    """Return what tells a row from others of its kernel and shape: its compile-time constants and warps."""
+    return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in row["constants"].items()) + (
+        f" warps={row['warps']}" if "warps" in row else ""
+    )
+
+
 def check(launches: Sequence[Launch], targets: Sequence[int] = TARGETS, jobs: int = 1) -> Iterator[Row]:
     """Compile everything and yield rows as they are done, in no order.
 
@@ -233,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(summary(rows))
     if not (options.quick or options.ops or options.targets):
         print(f"record: {write(rows, options.out)}", file=sys.stderr)
-    bad = [(title(r), faults(r)) for r in rows if faults(r)]
+    bad = [(f"{title(r)} {constants(r)}", faults(r)) for r in rows if faults(r)]
     for name, wrong in bad:
         print(f"FAILED {name}: {'; '.join(wrong)}")
     return 1 if bad else 0

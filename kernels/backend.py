@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import torch
 
 from diffsda.errors import InputError
-from diffsda.kernels.launch import INSTALLED
+from diffsda.kernels.launch import INSTALLED, require
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {
     "group_norm": ("torch", "triton", "gluon"),
@@ -84,6 +84,16 @@ def resolve(operation: str, device: torch.device) -> str:
     if PROVEN and operation in PROVEN.get(torch.cuda.get_device_name(device), frozenset()):
         return "triton"
     return "compare"
+
+
+def check(device: torch.device) -> None:
+    """Refuse now what was asked for and cannot run on a device, before long work begins.
+
+    Raises: MissingPackage or BackendError.
+    """
+    for operation, wanted in _choice().items():
+        if wanted == "triton":
+            require(operation, torch.empty(0, device=device))
 
 
 def _choice() -> dict[str, str]:

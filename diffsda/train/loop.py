@@ -18,6 +18,7 @@ from diffsda.atomic import atomic_write
 from diffsda.checkpoint import save
 from diffsda.errors import InputError, TrainingError
 from diffsda.firststage.whiten import Whitening
+from diffsda.kernels.backend import check as check_kernels
 from diffsda.model import DiffSDA
 from diffsda.recipe import Recipe
 from diffsda.train.data import Batch, Source, fits, whitening_for
@@ -85,6 +86,7 @@ class _Run:
         self.log: Log | None = None
         if options.log_every < 1 or options.save_every < 1 or (options.until is not None and options.until < 1):
             raise InputError("log_every, save_every, until: got a number below 1, expected steps >= 1")
+        check_kernels(processes.device)
         if options.tensorboard:
             summary_writer()  # Refused now, before there is a folder.
         state = read_state(folder, recipe) if options.resume else None

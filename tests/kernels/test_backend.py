@@ -66,7 +66,7 @@ def test_unknown_names_are_refused(name, operations, said):
     assert {chosen(op) for op in BACKENDS} == {"auto"}
 
 
-def run(code, **variables):
+def run_in_process(code, **variables):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     environment.pop("TRITON_INTERPRET", None)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
@@ -74,9 +74,9 @@ def run(code, **variables):
 
 def test_the_environment_chooses_for_a_process():
     code = "from diffsda.kernels.backend import chosen; print(chosen('heun'), chosen('adamw'))"
-    assert run(code, DIFFSDA_KERNELS="triton, adamw=apex").stdout.split() == ["triton", "apex"]
-    assert run(code).stdout.split() == ["auto", "auto"]
-    wrong = run(code, DIFFSDA_KERNELS="tritn")
+    assert run_in_process(code, DIFFSDA_KERNELS="triton, adamw=apex").stdout.split() == ["triton", "apex"]
+    assert run_in_process(code).stdout.split() == ["auto", "auto"]
+    wrong = run_in_process(code, DIFFSDA_KERNELS="tritn")
     assert wrong.returncode != 0
     assert "got 'tritn'" in wrong.stderr
 
@@ -93,9 +93,17 @@ for name in ({"": "triton"}, {"group_norm": "gluon"}):
     except RuntimeError as error:
         print(error)
 """
-    said = run(code).stdout.splitlines()
+    said = run_in_process(code).stdout.splitlines()
     assert len(said) == 2, said
     assert all("CPU tensors" in line for line in said)
+
+
+def test_a_training_that_cannot_run_is_refused_before_it_leaves_anything(tmp_path):
+    run = tmp_path / "run"
+    code = f"from diffsda.cli import main; main('train tiny_vector --data series --out {run}'.split())"
+    done = run_in_process(code, DIFFSDA_KERNELS="triton")
+    assert "CPU tensors" in done.stderr
+    assert not run.exists()
 
 
 def test_without_triton_asking_for_it_names_the_package(monkeypatch):
@@ -112,7 +120,7 @@ x, one = torch.randn(1, 8, 2, 2), torch.ones(8)
 k.group_norm(x, one, one, groups=2)
 assert "triton.language" not in sys.modules
 """
-    done = run(code)
+    done = run_in_process(code)
     assert done.returncode == 0, done.stderr
 
 
