@@ -230,7 +230,7 @@ def _short(row: dict[str, Any]) -> str:
 def _kill(process: subprocess.Popen[str]) -> None:
     import signal
 
-    os.killpg(process.pid, signal.SIGKILL)  # its own group: started with a session of its own
+    os.killpg(process.pid, signal.SIGKILL)  # a group of its own, made when it was started
     process.wait()
 
 

@@ -46,12 +46,12 @@ def plan(
     whole = max(VECTOR, power_of_two(pixels))
     slab = _slab(channels, per_group, whole, last, item)
     width = max(VECTOR, power_of_two(slab))
-    resident = whole * width <= RESIDENT // item
+    resident = whole * width <= _room(item, last)
     # A loop over tiles: the forward pass keeps three float32 values of every element, the backward pass five, so
     # half as many elements a thread. There 16 warps share a tile: one program a multiprocessor has as many bytes
     # under way as two of 8 warps, and its slabs of x and dy (26 MB on 132 multiprocessors) stay in the L2 cache for
-    # the second read. 16 warps of float32 loads do not fit into the registers.
-    tile = 4096 if backward and item == 4 else 8192
+    # the second read. 16 warps of float32 loads, or of dropout along pixels, do not fit into the registers.
+    tile = 4096 if backward and (item == 4 or not last) else 8192
     rows = whole if resident else max(VECTOR, min(whole, tile // width))
     elements = 16 if backward and not resident else 32
     warps = min(16, max(4, power_of_two(rows * width // (32 * elements))))
@@ -67,9 +67,14 @@ def plan(
     return Plan(slab, width, power_of_two(slab // per_group), rows, warps, resident, splits, chunk, registers)
 
 
+def _room(item: int, last: bool) -> int:
+    """Return how many elements stay in registers; half as many where dropout has to turn its tile."""
+    return RESIDENT // item // (1 if last else 2)
+
+
 def _slab(channels: int, per_group: int, whole: int, last: bool, item: int) -> int:
     """Return how many channels a program takes: whole groups, little padding, rows of at least 48 bytes."""
-    room = RESIDENT // item
+    room = _room(item, last)
     if not last:
         # Pixels are dense: any whole groups will do; several only where one is small.
         return _multiple(channels, per_group, max(1, min(64, room // whole)))
