@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-table test test-full lint types bench readme gpu clean
+.PHONY: help setup demo demo-table test test-full lint types bench aot readme gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: $(READY) ## time ours, the published execution and the floor side by side
 	$(RUN) -m pytest bench -o python_files='bench_*.py' -o addopts= -q --benchmark-only --benchmark-json .bench.json \
 	  --benchmark-columns=min,median --benchmark-disable-gc
 	@$(RUN) -m diffsda.bench.record .bench.json && rm .bench.json
+
+aot: $(READY) ## compile every kernel for every GPU generation, no GPU needed: bench/records/aot (half an hour)
+	$(RUN) -m diffsda.bench.aot --jobs 2
 
 readme: $(READY) ## write the README's tables from the records
 	$(RUN) -m diffsda.bench.tables README.md
