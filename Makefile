@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Where there is no NVIDIA GPU, a CPU build of torch is enough; override with make setup TORCH='torch==...'.
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo 'torch>=2.11' || echo 'torch==2.13.0')
+# CUDA builds of torch bring the Triton they go with; beside a CPU build this one compiles and interprets kernels.
+TRITON ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo 'triton==3.7.1')
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -20,7 +22,7 @@ $(READY): pyproject.toml setup.py
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo 'make: this Python cannot make environments: apt-get install python3-venv'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install -q --disable-pip-version-check '$(TORCH)'
+	$(RUN) -m pip install -q --disable-pip-version-check '$(TORCH)' $(TRITON)
 	$(RUN) -m pip install -q --disable-pip-version-check -e '.[test,dev]'
 	@touch $(READY)
 

@@ -129,7 +129,8 @@ def shared_slab(channels: int, groups: int, pixels: int, item: int, room: int) -
         # Two powers of two of whole 16-byte vectors, as many of them across as a warp has threads.
         whole = all(part & (part - 1) == 0 and part % VECTOR == 0 and part <= 256 for part in parts)
         size = pixels * slab * item + 2048
-        if channels % slab == 0 and whole and size <= room:
+        # A row of at least one 32-byte sector.
+        if channels % slab == 0 and whole and size <= room and slab * item >= 32:
             fits.append((size > room // 2, -slab if size <= room // 2 else slab, parts))
     if not fits:
         return None
