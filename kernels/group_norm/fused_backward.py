@@ -21,10 +21,12 @@ from diffsda.kernels.group_norm.fused_tile import (
     affine,
     by_channel,
     by_group,
+    groups_at,
     keeps,
     load,
     members,
     offsets,
+    slab_of,
     slope,
 )
 
@@ -84,19 +86,12 @@ def gradients(
 ):  # fmt: skip
     """Do everything for one slab of one sample; sums (2, N, C) holds S0 and S1, ``plane`` elements apart."""
     C: tl.constexpr = C1 + C2
-    SLABS: tl.constexpr = C // SLAB
-    pid = tl.program_id(0)
-    n = (pid // SLABS).to(tl.int64)
-    slab = pid % SLABS
-    c0 = slab * SLAB
-    c = c0 + tl.arange(0, BC)
-    real = tl.arange(0, BC) < SLAB
+    n, slab, c0, c, real = slab_of(C, SLAB, BC)
     lane = tl.arange(0, BP)
     member = members(BC, GB, CG, SLAB)
-    g = tl.arange(0, GB)
-    place = n * (C // CG) + slab * (SLAB // CG) + g
-    centre = by_channel(tl.load(mean + place, mask=g < SLAB // CG, other=0.0), member)
-    inverse = by_channel(tl.load(rstd + place, mask=g < SLAB // CG, other=0.0), member)
+    place, inside = groups_at(n, slab, C, CG, SLAB, GB)
+    centre = by_channel(tl.load(mean + place, mask=inside, other=0.0), member)
+    inverse = by_channel(tl.load(rstd + place, mask=inside, other=0.0), member)
     gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
     dz = tl.zeros((BP, BC), tl.float32)
     xh = tl.zeros((BP, BC), tl.float32)
@@ -143,20 +138,13 @@ def collect(
 ):  # fmt: skip
     """Take S0 and S1 over a part of a slab: partial (N, SPLITS, 2, C)."""
     C: tl.constexpr = C1 + C2
-    SLABS: tl.constexpr = C // SLAB
-    pid = tl.program_id(0)
     split = tl.program_id(1)
-    n = (pid // SLABS).to(tl.int64)
-    slab = pid % SLABS
-    c0 = slab * SLAB
-    c = c0 + tl.arange(0, BC)
-    real = tl.arange(0, BC) < SLAB
+    n, slab, c0, c, real = slab_of(C, SLAB, BC)
     lane = tl.arange(0, BP)
     member = members(BC, GB, CG, SLAB)
-    g = tl.arange(0, GB)
-    place = n * (C // CG) + slab * (SLAB // CG) + g
-    centre = by_channel(tl.load(mean + place, mask=g < SLAB // CG, other=0.0), member)
-    inverse = by_channel(tl.load(rstd + place, mask=g < SLAB // CG, other=0.0), member)
+    place, inside = groups_at(n, slab, C, CG, SLAB, GB)
+    centre = by_channel(tl.load(mean + place, mask=inside, other=0.0), member)
+    inverse = by_channel(tl.load(rstd + place, mask=inside, other=0.0), member)
     gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
     t0 = tl.zeros((BP, BC), tl.float32)
     t1 = tl.zeros((BP, BC), tl.float32)
@@ -182,20 +170,13 @@ def spread(
 ):  # fmt: skip
     """Put the partial sums of a slab together and make dx of a part of it."""
     C: tl.constexpr = C1 + C2
-    SLABS: tl.constexpr = C // SLAB
-    pid = tl.program_id(0)
     split = tl.program_id(1)
-    n = (pid // SLABS).to(tl.int64)
-    slab = pid % SLABS
-    c0 = slab * SLAB
-    c = c0 + tl.arange(0, BC)
-    real = tl.arange(0, BC) < SLAB
+    n, slab, c0, c, real = slab_of(C, SLAB, BC)
     lane = tl.arange(0, BP)
     member = members(BC, GB, CG, SLAB)
-    g = tl.arange(0, GB)
-    place = n * (C // CG) + slab * (SLAB // CG) + g
-    centre = by_channel(tl.load(mean + place, mask=g < SLAB // CG, other=0.0), member)
-    inverse = by_channel(tl.load(rstd + place, mask=g < SLAB // CG, other=0.0), member)
+    place, inside = groups_at(n, slab, C, CG, SLAB, GB)
+    centre = by_channel(tl.load(mean + place, mask=inside, other=0.0), member)
+    inverse = by_channel(tl.load(rstd + place, mask=inside, other=0.0), member)
     gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
     s0 = tl.zeros((BC,), tl.float32)
     s1 = tl.zeros((BC,), tl.float32)

@@ -16,11 +16,13 @@ import triton.language as tl
 from diffsda.kernels.group_norm.fused_tile import (
     affine,
     by_channel,
+    groups_at,
     keeps,
     load,
     members,
     moments,
     offsets,
+    slab_of,
     stream,
 )
 
@@ -50,17 +52,11 @@ def normalise(
 ):  # fmt: skip
     """Do everything for one slab of one sample."""
     C: tl.constexpr = C1 + C2
-    SLABS: tl.constexpr = C // SLAB
-    pid = tl.program_id(0)
-    n = (pid // SLABS).to(tl.int64)
-    slab = pid % SLABS
-    c0 = slab * SLAB
-    c = c0 + tl.arange(0, BC)
-    real = tl.arange(0, BC) < SLAB
+    n, slab, c0, c, real = slab_of(C, SLAB, BC)
     lane = tl.arange(0, BP)
     member = members(BC, GB, CG, SLAB)
     if THRESHOLD > 0:
-        if pid == 0:
+        if tl.program_id(0) == 0:
             tl.store(used, tl.load(state))
             tl.store(used + 1, tl.load(state + 1))
     v = tl.zeros((BP, BC), tl.float32)
@@ -71,10 +67,9 @@ def normalise(
         lanes, square, count = stream(x, skip, n, c, real, 0, P, P, C1, C2, BP, BC, LAST)
         group, deviation = moments(lanes, square, count, P, member, CG)
     inverse = 1.0 / tl.sqrt(deviation / (P * CG) + eps)
-    g = tl.arange(0, GB)
-    place = n * (C // CG) + slab * (SLAB // CG) + g
-    tl.store(mean + place, group, mask=g < SLAB // CG)
-    tl.store(rstd + place, inverse, mask=g < SLAB // CG)
+    place, inside = groups_at(n, slab, C, CG, SLAB, GB)
+    tl.store(mean + place, group, mask=inside)
+    tl.store(rstd + place, inverse, mask=inside)
     gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
     gain = gain * by_channel(inverse, member)
     centre = by_channel(group, member)
@@ -97,22 +92,17 @@ def measure(
 ):  # fmt: skip
     """Take mean and squared deviations of a part of a slab: partial (N, G, 2, SPLITS)."""
     C: tl.constexpr = C1 + C2
-    SLABS: tl.constexpr = C // SLAB
-    pid = tl.program_id(0)
     split = tl.program_id(1)
-    n = (pid // SLABS).to(tl.int64)
-    slab = pid % SLABS
-    c = slab * SLAB + tl.arange(0, BC)
-    real = tl.arange(0, BC) < SLAB
+    n, slab, _, c, real = slab_of(C, SLAB, BC)
     member = members(BC, GB, CG, SLAB)
     first = split * chunk
     last = tl.minimum(first + chunk, P)
     lanes, square, count = stream(x, skip, n, c, real, first, last, P, C1, C2, BP, BC, LAST)
     group, deviation = moments(lanes, square, count, last - first, member, CG)
-    g = tl.arange(0, GB)
-    place = ((n * (C // CG) + slab * (SLAB // CG) + g) * 2) * SPLITS + split
-    tl.store(partial + place, group, mask=g < SLAB // CG)
-    tl.store(partial + place + SPLITS, deviation, mask=g < SLAB // CG)
+    place, inside = groups_at(n, slab, C, CG, SLAB, GB)
+    place = place * 2 * SPLITS + split
+    tl.store(partial + place, group, mask=inside)
+    tl.store(partial + place + SPLITS, deviation, mask=inside)
 
 
 @triton.jit(do_not_specialize=["site"])
@@ -125,25 +115,17 @@ def apply(
 ):  # fmt: skip
     """Put the partial statistics of a slab together and apply them to a part of it."""
     C: tl.constexpr = C1 + C2
-    SLABS: tl.constexpr = C // SLAB
-    pid = tl.program_id(0)
     split = tl.program_id(1)
-    n = (pid // SLABS).to(tl.int64)
-    slab = pid % SLABS
-    c0 = slab * SLAB
-    c = c0 + tl.arange(0, BC)
-    real = tl.arange(0, BC) < SLAB
+    n, slab, c0, c, real = slab_of(C, SLAB, BC)
     member = members(BC, GB, CG, SLAB)
     if THRESHOLD > 0:
-        if (pid == 0) & (split == 0):
+        if (tl.program_id(0) == 0) & (split == 0):
             tl.store(used, tl.load(state))
             tl.store(used + 1, tl.load(state + 1))
     # Chan's formula over the splits; the mean taken twice, as for lanes.
-    g = tl.arange(0, GB)
+    group0, inside = groups_at(n, slab, C, CG, SLAB, GB)
     s = tl.arange(0, SB)
-    inside = g < SLAB // CG
     both = inside[:, None] & (s < SPLITS)[None, :]
-    group0 = n * (C // CG) + slab * (SLAB // CG) + g
     place = (group0 * 2)[:, None] * SPLITS + s[None, :]
     means = tl.load(partial + place, mask=both, other=0.0)
     deviations = tl.load(partial + place + SPLITS, mask=both, other=0.0)

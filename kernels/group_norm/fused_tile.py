@@ -14,6 +14,16 @@ from diffsda.kernels.fused_dropout import VECTOR, kept
 
 
 @triton.jit
+def slab_of(C: tl.constexpr, SLAB: tl.constexpr, BC: tl.constexpr):
+    """Return what this program covers: sample, slab, its first channel, its channels (BC,) and which are real."""
+    SLABS: tl.constexpr = C // SLAB
+    pid = tl.program_id(0)
+    slab = pid % SLABS
+    local = tl.arange(0, BC)
+    return (pid // SLABS).to(tl.int64), slab, slab * SLAB, slab * SLAB + local, local < SLAB
+
+
+@triton.jit
 def offsets(p, c, P, C: tl.constexpr, LAST: tl.constexpr):
     """Return where the elements of a tile lie within a sample of C channels: p (BP,), c (BC,) -> (BP, BC)."""
     return p[:, None] * C + c[None, :] if LAST else p[:, None] + c[None, :] * P
@@ -40,6 +50,13 @@ def members(BC: tl.constexpr, GB: tl.constexpr, CG: tl.constexpr, SLAB: tl.const
     """Return which channel of a slab belongs to which of its groups: (GB, BC)."""
     c = tl.arange(0, BC)
     return (c[None, :] // CG == tl.arange(0, GB)[:, None]) & (c[None, :] < SLAB)
+
+
+@triton.jit
+def groups_at(n, slab, C: tl.constexpr, CG: tl.constexpr, SLAB: tl.constexpr, GB: tl.constexpr):
+    """Return where a slab's groups lie in (N, G) statistics and which are real: (GB,), (GB,)."""
+    g = tl.arange(0, GB)
+    return n * (C // CG) + slab * (SLAB // CG) + g, g < SLAB // CG
 
 
 @triton.jit
