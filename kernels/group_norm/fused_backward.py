@@ -202,16 +202,15 @@ def spread(
 
 @triton.jit
 def over_samples(
-    sums, scale, out, scale_row, rows, part, plane, C,
+    sums, scale, first_sum, second_sum, scale_row, rows, part, plane, C,
     BN: tl.constexpr, BC: tl.constexpr, MODULATED: tl.constexpr,
 ):  # fmt: skip
-    """Add S0 and S1, times scale where there is one, over a part of the samples: sums (2, N, C) -> out (2, parts, C).
+    """Add S0 and S1, times scale where there is one, over a part of the samples: sums (2, N, C) -> twice (parts, C).
 
-    S1 gives dweight, S0 dbias.
+    S0 gives dbias, S1 dweight.
     """
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     split = tl.program_id(1)
-    parts = tl.num_programs(1)
     real = c < C
     t0 = tl.zeros((BN, BC), tl.float32)
     t1 = tl.zeros((BN, BC), tl.float32)
@@ -228,5 +227,6 @@ def over_samples(
             v *= factor
         t0 += u
         t1 += v
-    tl.store(out + split * C + c, tl.sum(t0, axis=0), mask=real)
-    tl.store(out + (parts + split) * C + c, tl.sum(t1, axis=0), mask=real)
+    where = split * C + c
+    tl.store(first_sum + where, tl.sum(t0, axis=0).to(first_sum.dtype.element_ty), mask=real)
+    tl.store(second_sum + where, tl.sum(t1, axis=0).to(second_sum.dtype.element_ty), mask=real)

@@ -34,6 +34,11 @@ def empty(x: Tensor, channels: int, last: bool) -> Tensor:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
 
+def empty_used(dropout: float, device: torch.device) -> Tensor:
+    """Return room for the (seed, offset) that dropout used; none without dropout."""
+    return torch.empty(2 if threshold(dropout) else 0, dtype=torch.int64, device=device)
+
+
 def check_range(x: Tensor, channels: int, groups: int) -> None:
     """Refuse what the kernels cannot index.
 
@@ -76,9 +81,9 @@ def forward(
     y = empty(x, channels, last)
     mean = torch.empty((x.shape[0], groups), dtype=torch.float32, device=x.device)
     rstd = torch.empty_like(mean)
-    used = torch.zeros(2, dtype=torch.int64, device=x.device)
+    used = empty_used(dropout, x.device)
     if y.numel() == 0:
-        return y, mean.fill_(0.0), rstd.fill_(0.0), used
+        return y, mean.fill_(0.0), rstd.fill_(0.0), used.fill_(0)
     cut = plan(
         x.shape[0],
         channels,
@@ -233,10 +238,7 @@ def backward(
         grid = (slabs, cut.splits)
         launch(fused_backward.collect, grid, {**given, **parts}, constants, warps=cut.warps)
         launch(fused_backward.spread, grid, {**given, **made, **parts}, constants, warps=cut.warps)
-    total = _over_samples(sums, scale)
-    # Written by the last launch in float32; parameters of another type get a cast of C numbers.
-    dbias.copy_(total[0])
-    dweight.copy_(total[1])
+    _over_samples(sums, scale, dbias, dweight)
     return grads
 
 
@@ -256,8 +258,8 @@ def empty_gradients(
     )
 
 
-def _over_samples(sums: Tensor, scale: Tensor | None) -> Tensor:
-    """Add S0 and S1 over samples: (2, N, C) -> (2, C)."""
+def _over_samples(sums: Tensor, scale: Tensor | None, dbias: Tensor, dweight: Tensor) -> None:
+    """Add S0 and S1 (2, N, C) over samples into dbias and dweight (C,), by way of parts where there are many."""
     from diffsda.kernels.group_norm import fused_backward
 
     width, rows = 64, 32
@@ -266,19 +268,20 @@ def _over_samples(sums: Tensor, scale: Tensor | None) -> Tensor:
         parts = min(128, -(-samples // 256))
         part = -(-samples // (parts * rows)) * rows
         parts = -(-samples // part)
-        out = torch.empty((2, parts, channels), dtype=torch.float32, device=sums.device)
+        out = sums.new_empty((2, parts, channels)) if parts > 1 else None
+        first, second = (dbias, dweight) if out is None else (out[0], out[1])
         launch(
             fused_backward.over_samples,
             (-(-channels // width), parts),
             {
-                "sums": sums, "scale": scale, "out": out, "scale_row": _row(scale), "rows": samples, "part": part,
-                "plane": samples * channels, "C": channels,
+                "sums": sums, "scale": scale, "first_sum": first, "second_sum": second, "scale_row": _row(scale),
+                "rows": samples, "part": part, "plane": samples * channels, "C": channels,
             },
             {"BN": rows, "BC": width, "MODULATED": scale is not None},
             warps=4,
         )  # fmt: skip
-        if parts == 1:
-            return out[:, 0]
+        if out is None:
+            return
         sums, scale = out, None
 
 
