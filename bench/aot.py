@@ -58,7 +58,7 @@ def compiled(launch: Launch, target: int) -> Row:
         kind = GluonASTSource
     source = kind(fn=s.kernel, signature=dict(s.types), constexprs=dict(s.constants), attrs=attributes)
     try:
-        kernel = triton.compile(source, target=GPUTarget("cuda", target, 32), options=dict(s.options))
+        kernel = triton.compile(source, target=GPUTarget("cuda", target, 32), options=s.options_on(target))
     except Exception as error:  # whatever a compiler throws is a finding of this row
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         return row | {"error": reason, "limit_bytes": SHARED_LIMIT[target] * 1024}

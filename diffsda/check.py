@@ -19,7 +19,12 @@ def clips(x: Any, recipe: Recipe, *, device: torch.device, dtype: torch.dtype, n
     Raises: InputError for another rank, channel count, frame size or type, an empty batch, a single frame, or
     (where looking costs no wait for the device) a value that is not finite.
     """
-    x = torch.as_tensor(x)
+    try:
+        x = torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{name}: got {type(x).__name__}, expected an array or a tensor (of Clips, its x and lengths)"
+        ) from None
     want = recipe.clips
     video = recipe.backbone.kind == "unet"
     expected = f"(B, V, {want.channels}, {want.size}, {want.size})" if video else f"(B, V, {want.channels})"

@@ -81,7 +81,7 @@ def examine() -> list[Finding]:
 
 def healthy(findings: list[Finding]) -> bool:
     """Whether everything the project cannot do without is there."""
-    needed = {p.module for p in PARTS if p.required} | {"python"}
+    needed = {p.module for p in PARTS if p.required} | {"python", "kernels"}
     return all(f.status == "in use" for f in findings if f.name in needed)
 
 
@@ -138,13 +138,14 @@ def _kernels() -> Finding:
     """Say what the switch takes for tensors of this machine's device; triton stays unloaded."""
     probe = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r}); import torch; "
-        "from diffsda.kernels.backend import BACKENDS, resolve; "
+        "from diffsda.kernels.backend import BACKENDS, check, resolve; "
         "device = torch.device('cuda' if torch.cuda.is_available() else 'cpu'); "
+        "check(device); "
         "print(device.type, *(f'{name}={resolve(name, device)}' for name in BACKENDS), sep='|')"
     )
     said, error = _run(probe)
     if error:
-        return Finding("kernels", "broken", "", f"the switch cannot be asked: {error}")
+        return Finding("kernels", "broken", "", f"what was asked for cannot run: {error}")
     device, *taken = said.rpartition("\n")[2].split("|")
     by_backend: dict[str, list[str]] = {}
     for operation, _, backend in (pair.partition("=") for pair in taken):

@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+from torch.autograd import forward_ad
 
 from diffsda.errors import InputError
-from diffsda.kernels.launch import INSTALLED, require
+from diffsda.kernels.launch import INSTALLED, require, require_gluon
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {
     "group_norm": ("torch", "triton", "gluon"),
@@ -79,6 +80,8 @@ def resolve(operation: str, device: torch.device) -> str:
     wanted = _choice()[operation]
     if wanted != "auto":
         return wanted
+    if forward_ad._current_level >= 0:
+        return "torch"  # Only the references have forward-mode derivatives.
     if device.type != "cuda" or torch.version.hip is not None or not INSTALLED:
         return "torch"
     if PROVEN and operation in PROVEN.get(torch.cuda.get_device_name(device), frozenset()):
@@ -91,9 +94,20 @@ def check(device: torch.device) -> None:
 
     Raises: MissingPackage or BackendError.
     """
+    some = torch.empty(0, device=device)
     for operation, wanted in _choice().items():
         if wanted == "triton":
-            require(operation, torch.empty(0, device=device))
+            require(operation, some)
+        elif wanted == "gluon":
+            require_gluon(operation, some)
+        elif wanted == "apex":
+            from diffsda.kernels.adamw.nvidia_apex import require_apex
+
+            require_apex(device)
+        elif wanted == "xformers":
+            from diffsda.kernels.attention.memory_efficient import package
+
+            package(some)
 
 
 def _choice() -> dict[str, str]:
@@ -108,10 +122,15 @@ def _set(choice: dict[str, str]) -> None:
 def _from_environment() -> dict[str, str]:
     parts = [p.strip() for p in os.environ.get(VARIABLE, "").split(",") if p.strip()]
     choice = _everywhere("auto")
-    for part in parts:
+    for i, part in enumerate(parts):
         operation, equals, wanted = part.partition("=")
         if equals:
             choice[operation] = _checked(operation, wanted)
+        elif i:
+            raise InputError(
+                f"{VARIABLE}: got {part!r} after {parts[i - 1]!r}, expected one name for all operations, first, then "
+                "operation=name, as in auto,adamw=apex"
+            )
         else:
             choice = _everywhere(part)
     return choice

@@ -16,15 +16,28 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from diffsda.errors import DiffSDAError, InputError, MissingPackage
+
+
+def _version() -> tuple[int, ...] | None:
+    try:
+        return tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2])
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+
 
 INSTALLED = importlib.util.find_spec("triton") is not None
 """Whether triton can be imported; nothing here imports it before a kernel is launched."""
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
 """Whether kernels run in Triton's interpreter, on the CPU; triton reads the variable when kernels are imported."""
+VERSION = _version()
+"""Triton's version, its first two numbers; None where it is not installed."""
 GLUON_VERSIONS = ((3, 6), (3, 7))
 """Versions of Triton that our Gluon kernels were compiled with."""
+CUT_FOR = (9, 0)
+"""Compute capability that tiles were cut for."""
 SHARED_MEMORY = {(8, 0): 163, (8, 6): 99, (8, 9): 99, (9, 0): 227, (10, 0): 227, (12, 0): 99}
 """KiB of shared memory a program may have, by compute capability (CUDA C++ programming guide)."""
 ALIGNED = 16
@@ -57,6 +70,12 @@ class Specialisation:
     aligned: tuple[str, ...]
     options: Mapping[str, int]
     grid: tuple[int, ...] = field(compare=False)
+    registers: int | None = None
+
+    def options_on(self, target: int) -> dict[str, int]:
+        """Return the options for a compute capability, as 90 for 9.0."""
+        spare = self.registers is not None and target != 10 * CUT_FOR[0] + CUT_FOR[1]
+        return {**self.options, "maxnreg": self.registers} if spare and self.registers else dict(self.options)
 
     @property
     def name(self) -> str:
@@ -99,20 +118,21 @@ def launch(
 ) -> None:
     """Start ``kernel`` on ``grid``; arguments and compile-time constants by name.
 
-    ``registers`` is the most a thread may have, where another program fits on the multiprocessor for it.
+    ``registers`` is how many a thread may have on GPUs the tiles were not cut for: left to itself, the assembler spills
+    a value or two there for the sake of another program a multiprocessor.
     Raises: BackendError if it does not fit on the device.
     """
     options = {"num_warps": warps, "num_stages": stages}
-    if registers is not None:
-        options["maxnreg"] = registers
     if _paper is not None:
-        _paper.append(_specialisation(kernel, grid, arguments, constants, options))
+        _paper.append(_specialisation(kernel, grid, arguments, constants, options, registers))
         return
     if any(size <= 0 for size in grid):
         return
     device = next(v.device for v in arguments.values() if isinstance(v, Tensor))
     try:
         if device.type == "cuda":
+            if registers is not None and torch.cuda.get_device_capability(device) != CUT_FOR:
+                options["maxnreg"] = registers
             with torch.cuda.device(device):
                 kernel[grid](**arguments, **constants, **options)
         else:
@@ -129,6 +149,10 @@ def require(operation: str, tensor: Tensor) -> None:
     Raises: MissingPackage without triton; BackendError for a device without it; InputError for a dtype that
     kernels do not read.
     """
+    if forward_ad._current_level >= 0:
+        raise BackendError(
+            f"{operation}: has no forward-mode derivative (torch.func.jvp) with backend 'triton'; backend('torch') has"
+        )
     if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise InputError(
             f"{operation}: got {tensor.dtype}, expected float32, bfloat16 or float16 for backend 'triton'; "
@@ -144,7 +168,8 @@ def require(operation: str, tensor: Tensor) -> None:
     if tensor.device.type == "cpu" and not INTERPRETED:
         raise BackendError(
             f"{operation}: backend 'triton' was asked for with CPU tensors; move them to a CUDA device, set "
-            "TRITON_INTERPRET=1 before the program starts (slow, for tests), or use backend('torch')"
+            "TRITON_INTERPRET=1 before the program starts (slow, for tests), or use backend('torch') or "
+            "DIFFSDA_KERNELS=torch"
         )
     if tensor.device.type not in ("cpu", "cuda"):
         raise BackendError(f"{operation}: got a tensor on {tensor.device}, expected CUDA for backend 'triton'")
@@ -153,22 +178,33 @@ def require(operation: str, tensor: Tensor) -> None:
         raise BackendError(f"{operation}: got a GPU of compute capability {have}, expected 8.0 or higher for 'triton'")
 
 
+def require_products(operation: str, tensor: Tensor) -> None:
+    """Refuse as ``require`` does, and where matrix products would be wrong.
+
+    Raises: BackendError for bfloat16 in Triton's interpreter, whose products of it are garbage; and as ``require``.
+    """
+    require(operation, tensor)
+    if INTERPRETED and _paper is None and tensor.dtype == torch.bfloat16:
+        raise BackendError(
+            f"{operation}: Triton's interpreter multiplies matrices of bfloat16 wrongly; use float16 or float32 there"
+        )
+
+
 def require_gluon(operation: str, tensor: Tensor) -> None:
     """Refuse to go on where kernels in Gluon cannot run: they have no interpreter, and names move between versions.
 
     Raises: BackendError; and as ``require``.
     """
-    require(operation, tensor)
-    if _paper is not None:
-        return
-    if tensor.device.type != "cuda":
+    if _paper is None and tensor.device.type != "cuda":
         raise BackendError(
-            f"{operation}: backend 'gluon' was asked for with CPU tensors, expected CUDA; it has no interpreter"
+            f"{operation}: backend 'gluon' was asked for with tensors on {tensor.device}, expected CUDA; it has no "
+            "interpreter: use backend('triton') or backend('torch')"
         )
-    version = tuple(int(part) for part in importlib.metadata.version("triton").split(".")[:2])
-    if version not in GLUON_VERSIONS:
+    require(operation, tensor)
+    if _paper is None and VERSION not in GLUON_VERSIONS:
         known = ", ".join(f"{a}.{b}" for a, b in GLUON_VERSIONS)
-        raise BackendError(f"{operation}: got Triton {version[0]}.{version[1]}, expected {known} for backend 'gluon'")
+        have = ".".join(map(str, VERSION or ("?",)))
+        raise BackendError(f"{operation}: got Triton {have}, expected {known} for backend 'gluon'")
 
 
 def processors(device: torch.device) -> int:
@@ -196,6 +232,7 @@ def _specialisation(
     arguments: Mapping[str, Argument],
     constants: Mapping[str, Any],
     options: Mapping[str, int],
+    registers: int | None,
 ) -> Specialisation:
     """Say what the launcher would: type of every argument, ones as constants, multiples of 16."""
     types: dict[str, str] = {}
@@ -220,4 +257,4 @@ def _specialisation(
                 aligned.append(name)
     names = kernel.arg_names
     ordered = {n: types.get(n, "constexpr") for n in names}
-    return Specialisation(kernel, ordered, known, tuple(aligned), options, grid)
+    return Specialisation(kernel, ordered, known, tuple(aligned), options, grid, registers)

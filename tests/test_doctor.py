@@ -140,11 +140,23 @@ def test_the_kernels_in_use_are_told(monkeypatch):
 
     if not torch.cuda.is_available():
         assert doctor._kernels() == Finding("kernels", "in use", "", "torch; on cpu")
-    monkeypatch.setenv("DIFFSDA_KERNELS", "torch,adamw=apex,heun=triton")
+    monkeypatch.setenv("DIFFSDA_KERNELS", "torch,heun=triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
     told = doctor._kernels()
     assert told.status == "in use"
-    assert "apex (adamw)" in told.reason
+    assert "torch (group_norm" in told.reason
     assert "triton (heun)" in told.reason
+
+
+def test_kernels_that_were_asked_for_and_cannot_run_are_broken(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for asked, words in {"triton": "CPU tensors", "adamw=apex": "apex", "attention=xformers": "xformers"}.items():
+        monkeypatch.setenv("DIFFSDA_KERNELS", asked)
+        told = doctor._kernels()
+        assert told.status == "broken"
+        assert words in told.reason
+        assert not doctor.healthy([told])
     monkeypatch.setenv("DIFFSDA_KERNELS", "adamw=cuda")
     assert doctor._kernels().status == "broken"
     assert "got 'cuda' for adamw, expected one of auto, torch, triton, apex" in doctor._kernels().reason

@@ -16,6 +16,7 @@ import torch
 import diffsda
 from diffsda.atomic import atomic_write
 from diffsda.errors import MissingPackage, SaveError
+from diffsda.kernels.backend import BACKENDS, chosen
 
 FILE = "log.jsonl"
 
@@ -31,6 +32,7 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(terse=True),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        "kernels": {operation: chosen(operation) for operation in BACKENDS},
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -67,6 +67,15 @@ def kind() -> str:
     return "nvidia" if any((place / "optimizers" / "fused_adam.py").is_file() for place in places) else "other"
 
 
+def require_apex(device: torch.device) -> None:
+    """Refuse to go on where apex cannot run.
+
+    Raises: BackendError for another device than CUDA; MissingPackage where NVIDIA's apex is not installed.
+    """
+    _only_on(device)
+    _kernels()
+
+
 @lru_cache
 def _kernels() -> tuple[Callable[..., Any], Any, Any]:
     which = kind()

@@ -17,7 +17,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     their pixels (NCHW) are copied.
     Raises: MissingPackage without xformers; BackendError for CPU tensors and for what none of its operators takes.
     """
-    ops = _package(q)
+    ops = package(q)
     try:
         return _call(ops, q, k, v)
     except NotImplementedError as error:
@@ -30,7 +30,7 @@ def operators(q: Tensor, k: Tensor, v: Tensor, *, gradients: bool = False) -> tu
     On Hopper these are torch's own kernels (names ending in ``-pt``): wide heads go to the CUTLASS ones.
     Raises: as ``attention``.
     """
-    ops = _package(q)
+    ops = package(q)
     dispatch = ops.fmha.dispatch
     inputs = ops.fmha.Inputs(*_heads(q, k, v), scale=q.shape[2] ** -0.5)
     try:
@@ -52,7 +52,11 @@ def _heads(*tensors: Tensor) -> list[Tensor]:
     return [(t if t.stride(2) == 1 else t.contiguous())[:, :, None] for t in tensors]
 
 
-def _package(q: Tensor) -> Any:
+def package(q: Tensor) -> Any:
+    """Return xformers.ops, or say why tensors like q cannot have it.
+
+    Raises: BackendError for another device than CUDA; MissingPackage where xformers cannot be imported.
+    """
     if q.device.type != "cuda":
         raise BackendError(
             f"attention: backend 'xformers' was asked for with tensors on {q.device}, it has CUDA kernels only; move "

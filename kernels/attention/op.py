@@ -9,10 +9,11 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.kernels import first_use
+from diffsda.kernels.arguments import tensors
 from diffsda.kernels.attention import launches, memory_efficient, reference
 from diffsda.kernels.attention.plan import LONGEST
 from diffsda.kernels.backend import chosen, resolve
-from diffsda.kernels.launch import require
+from diffsda.kernels.launch import require_products
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -30,6 +31,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Raises: InputError for tensors that do not go together or that the chosen backend cannot take; BackendError,
     MissingPackage where a backend asked for cannot run.
     """
+    tensors("attention", q=q, k=k, v=v)
     which = resolve("attention", q.device)
     if chosen("attention") == "auto" and which != "torch":
         # Only auto chooses for itself: what our kernel does not take goes to the reference.
@@ -63,7 +65,7 @@ def _agrees(q: Tensor, k: Tensor, v: Tensor) -> bool:
 def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Run our kernel, or say why it cannot."""
     if not torch.compiler.is_compiling():  # The operation asks again when it runs.
-        require("attention", q)
+        require_products("attention", q)
     if q.shape[1] > LONGEST:
         raise InputError(
             f"attention: got {q.shape[1]} tokens, expected at most {LONGEST} for backend 'triton'; "
@@ -77,7 +79,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @torch.library.custom_op("diffsda::attention", mutates_args=())
 def _forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    require("attention", q)
+    require_products("attention", q)
     return launches.forward(q, k, v)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.kernels import first_use
+from diffsda.kernels.arguments import tensors
 from diffsda.kernels.backend import resolve
 from diffsda.kernels.edm_loss import launches, reference
 from diffsda.kernels.launch import require
@@ -40,6 +41,7 @@ def edm_loss(
     Source: EDM Eq. 8. Differs: our kernel gives a missing value no gradient even where it is not finite.
     Raises: InputError for shapes that do not belong together, or what the chosen backend cannot take.
     """
+    tensors("edm_loss", f=f, clean=clean, noise=noise, sigma=sigma)
     which = resolve("edm_loss", f.device)
     options = (sigma_data, mask, real, count)
     if which == "compare":

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.kernels import first_use
+from diffsda.kernels.arguments import dropout_probability, dropout_state, tensors
 from diffsda.kernels.backend import resolve
 from diffsda.kernels.dropout import BITS, draw_state, threshold
 from diffsda.kernels.film_layer_norm import launches, reference
@@ -41,6 +42,7 @@ def film_layer_norm(
     Raises: InputError (a ValueError) for shapes that do not belong together, an unknown activation, a dropout
     that is no probability, or what the chosen backend cannot take.
     """
+    tensors("film_layer_norm", x=x, weight=weight, bias=bias)
     which = resolve("film_layer_norm", x.device)
 
     def plain(x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
@@ -93,15 +95,10 @@ def _fused(
             f"film_layer_norm: got rows of {x.shape[1]}, expected at most {launches.WIDEST} for backend 'triton'; "
             "backend('torch') takes the rest"
         )
-    if threshold(dropout) == 2**BITS:
-        raise InputError(f"film_layer_norm: got dropout {dropout}, expected at most 1 - 2**-{BITS} for 'triton'")
+    dropout_probability("film_layer_norm", dropout)
     if dropout and state is None:
         state = draw_state(x.device)
-    if state is not None and (state.dtype != torch.int64 or state.shape != (2,) or state.device != x.device):
-        raise InputError(
-            f"film_layer_norm: got a dropout state {tuple(state.shape)} {state.dtype} on {state.device}, expected (2,) "
-            f"torch.int64 on {x.device}"
-        )
+    dropout_state("film_layer_norm", state, site, x.device)
     y: Tensor = torch.ops.diffsda.film_layer_norm(
         x, weight, bias, scale, shift, state, act == "silu", eps, dropout, site
     )[0]

@@ -111,7 +111,7 @@ def forward(
     slabs = x.shape[0] * (channels // cut.slab)
     if cut.splits == 1:
         constants = {**shape, **after, "RESIDENT": cut.resident}
-        launch(fused_forward.normalise, (slabs,), arguments, constants, warps=cut.warps)
+        launch(fused_forward.normalise, (slabs,), arguments, constants, warps=cut.warps, registers=cut.registers)
         return y, mean, rstd, used
     partial = torch.empty((x.shape[0], groups, 2, cut.splits), dtype=torch.float32, device=x.device)
     grid = (slabs, cut.splits)
@@ -121,6 +121,7 @@ def forward(
         {"x": x, "skip": skip, "partial": partial, "P": pixels, "chunk": cut.chunk},
         {**shape, "SPLITS": cut.splits},
         warps=cut.warps,
+        registers=cut.registers,
     )
     launch(
         fused_forward.apply,
@@ -128,6 +129,7 @@ def forward(
         {**arguments, "partial": partial, "chunk": cut.chunk},
         {**shape, **after, "SPLITS": cut.splits, "SB": power_of_two(cut.splits)},
         warps=cut.warps,
+        registers=cut.registers,
     )
     return y, mean, rstd, used
 
@@ -229,15 +231,18 @@ def backward(
     slabs = samples * (channels // cut.slab)
     if cut.splits == 1:
         constants["RESIDENT"] = cut.resident
-        registers = None if dropping["THRESHOLD"] else cut.registers  # The generator needs the handful.
-        launch(fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps, registers=registers)
+        launch(
+            fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps, registers=cut.registers
+        )
     else:
         partial = torch.empty((samples, cut.splits, 2, channels), dtype=torch.float32, device=x.device)
         parts: dict[str, Argument] = {"partial": partial, "chunk": cut.chunk}
         constants["SPLITS"] = cut.splits
         grid = (slabs, cut.splits)
-        launch(fused_backward.collect, grid, {**given, **parts}, constants, warps=cut.warps)
-        launch(fused_backward.spread, grid, {**given, **made, **parts}, constants, warps=cut.warps)
+        launch(fused_backward.collect, grid, {**given, **parts}, constants, warps=cut.warps, registers=cut.registers)
+        launch(
+            fused_backward.spread, grid, {**given, **made, **parts}, constants, warps=cut.warps, registers=cut.registers
+        )
     _over_samples(sums, scale, dbias, dweight)
     return grads
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffsda.kernels import first_use
+from diffsda.kernels.arguments import dropout_probability, dropout_state, tensors
 from diffsda.kernels.backend import resolve
 from diffsda.kernels.dropout import draw_state, threshold
 from diffsda.kernels.group_norm import launches, reference
@@ -36,14 +37,17 @@ def group_norm(
     Shapes: x, y (N, C, H, W), channels_last preferred; scale, shift (N, C); weight, bias (C,). With ``skip``
     (N, C', H, W) the operation is that on both side by side (x's channels first), without joining them in memory.
     ``state`` (seed, offset) and ``site`` say which elements dropout drops (``diffsda.kernels.dropout``); without
-    a state one is drawn from torch's generator. The torch backend always draws from there.
+    a state one is drawn from torch's generator. The torch backend always draws from there. Dropout is applied
+    whenever it is above 0: there is no training flag.
     Precision: statistics and modulation in float32 (or x's dtype if wider), y in x's dtype, also under autocast.
     Cost: 1 read + 1 write of x where a slab of channels stays on chip, else 2 reads (the second from L2) + 1.
+    Derivatives: of every tensor once; second and forward-mode ones only with backend('torch').
     Source: DiffSDA Eq. 9. Differs: the noise and factor modulations arrive already folded into one scale and
     shift, which is the same affine map.
     Raises: InputError if C is not a multiple of groups, a modulation is not (N, C), or a type or size is beyond
     the kernel asked for; BackendError where that cannot run.
     """
+    tensors("group_norm", x=x, weight=weight, bias=bias)
     which = resolve("group_norm", x.device)
     if which != "torch":
         reference.check(x, weight, bias, groups=groups, scale=scale, shift=shift, act=act, dropout=dropout, skip=skip)
@@ -55,6 +59,8 @@ def group_norm(
         )
     shared = which == "gluon"
     (require_gluon if shared else require)("group_norm", x)
+    dropout_probability("group_norm", dropout)
+    dropout_state("group_norm", state, site, x.device)
     launches.check_range(x, weight.shape[0], groups)
     if threshold(dropout) == 0:
         dropout, state = 0.0, None

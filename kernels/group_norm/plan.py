@@ -20,7 +20,7 @@ class Plan:
 
     ``slab`` channels (whole groups) belong to a program, ``width`` is that padded to a power of two; a tile has
     ``pixels`` of them. ``resident``: the whole slab is one tile and is read once. ``splits``: programs that share
-    a slab's pixels, ``chunk`` each (a multiple of ``pixels``). ``registers``: the most a thread may have.
+    a slab's pixels, ``chunk`` each (a multiple of ``pixels``).
     """
 
     slab: int
@@ -31,7 +31,11 @@ class Plan:
     resident: bool
     splits: int
     chunk: int
-    registers: int | None = None
+
+    @property
+    def registers(self) -> int:
+        """Registers there are for a thread."""
+        return min(255, 65536 // (32 * self.warps))
 
 
 def plan(
@@ -62,9 +66,7 @@ def plan(
         splits = min(most, power_of_two(-(-2 * processors // programs)), 64)
     chunk = -(-pixels // (splits * rows)) * rows
     splits = -(-pixels // chunk)
-    # A handful fewer than the backward pass asks for lets a second program in.
-    registers = 128 if backward and resident and warps == 8 else None
-    return Plan(slab, width, power_of_two(slab // per_group), rows, warps, resident, splits, chunk, registers)
+    return Plan(slab, width, power_of_two(slab // per_group), rows, warps, resident, splits, chunk)
 
 
 def _room(item: int, last: bool) -> int:

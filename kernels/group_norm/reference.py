@@ -55,6 +55,8 @@ def check(
 
     Raises: InputError.
     """
+    if not isinstance(groups, int):
+        raise InputError(f"group_norm: got groups {groups!r}, expected a whole number")
     if x.ndim != 4:
         raise InputError(f"group_norm: got x {tuple(x.shape)}, expected (N, C, H, W)")
     channels = x.shape[1] + _check_skip(x, skip)

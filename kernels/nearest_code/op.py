@@ -9,8 +9,9 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.kernels import first_use
+from diffsda.kernels.arguments import tensors
 from diffsda.kernels.backend import chosen, resolve
-from diffsda.kernels.launch import launch, power_of_two, require
+from diffsda.kernels.launch import launch, power_of_two, require, require_products
 from diffsda.kernels.nearest_code import reference
 from diffsda.kernels.nearest_code.plan import LARGEST, plan
 
@@ -27,6 +28,7 @@ def nearest_code(x: Tensor, codebook: Tensor) -> Tensor:
     Raises: InputError for tensors that do not go together or that the chosen backend cannot take; BackendError where
     a backend asked for cannot run.
     """
+    tensors("nearest_code", x=x, codebook=codebook)
     which = resolve("nearest_code", x.device)
     reference.check(x, codebook)
     if chosen("nearest_code") == "auto" and which != "torch":
@@ -35,8 +37,8 @@ def nearest_code(x: Tensor, codebook: Tensor) -> Tensor:
     if which == "torch":
         return reference.nearest_code(x, codebook)
     if not torch.compiler.is_compiling():  # The operation asks again when it runs.
-        require("nearest_code", x)
-        require("nearest_code", codebook)
+        for tensor in (x, codebook):
+            (require if x.shape[1] <= reference.DIRECT else require_products)("nearest_code", tensor)
     if not _fits(x, codebook):
         raise InputError(
             f"nearest_code: got x {tuple(x.shape)} and codebook {tuple(codebook.shape)}, expected at most "

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.kernels import first_use
+from diffsda.kernels.arguments import tensors
 from diffsda.kernels.backend import resolve
 from diffsda.kernels.launch import launch, power_of_two, require
 from diffsda.kernels.precondition import reference
@@ -43,6 +44,7 @@ def precondition(
     Source: Karras et al. 2022, Table 1 (EDM).
     Raises: InputError for shapes that do not belong together, or what the chosen backend cannot take.
     """
+    tensors("precondition", clean=clean, noise=noise, sigma=sigma)
     which = resolve("precondition", clean.device)
     dtype = clean.dtype if dtype is None else dtype
     if which == "compare":

@@ -113,7 +113,7 @@ def stand_in(monkeypatch):
     ops = SimpleNamespace(
         memory_efficient_attention=memory_efficient_attention, fmha=SimpleNamespace(dispatch=dispatch, Inputs=Inputs)
     )
-    monkeypatch.setattr(memory_efficient, "_package", lambda q: ops)
+    monkeypatch.setattr(memory_efficient, "package", lambda q: ops)
     return calls
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffsda import kernels
 from diffsda.errors import InputError, MissingPackage
 from diffsda.kernels import backend, group_norm, launch, use
 from diffsda.kernels.backend import BACKENDS, chosen, resolve
@@ -52,6 +53,24 @@ def test_choices_nest_and_end():
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: kernels.group_norm(t.numpy(), t[0], t[0], groups=2),
+        lambda t: kernels.group_norm(t, None, None, groups=2),
+        lambda t: kernels.group_norm(t, t[0], t[0], groups=2.0),
+        lambda t: kernels.film_layer_norm([1.0], t, t),
+        lambda t: kernels.precondition(t, t, 0.5),
+        lambda t: kernels.edm_loss(t, t, t, 0.5),
+        lambda t: kernels.attention(t, t, 3),
+        lambda t: kernels.nearest_code(t, None),
+    ],
+)
+def test_what_is_no_tensor_is_refused(call):
+    with pytest.raises(InputError, match="got"):
+        call(torch.randn(2, 4))
+
+
+@pytest.mark.parametrize(
     ("name", "operations", "said"),
     [
         ("cuda", {}, "expected auto, torch or triton"),
@@ -76,6 +95,8 @@ def test_the_environment_chooses_for_a_process():
     code = "from diffsda.kernels.backend import chosen; print(chosen('heun'), chosen('adamw'))"
     assert run_in_process(code, DIFFSDA_KERNELS="triton, adamw=apex").stdout.split() == ["triton", "apex"]
     assert run_in_process(code).stdout.split() == ["auto", "auto"]
+    both = run_in_process(code, DIFFSDA_KERNELS="triton,torch")
+    assert "after 'triton'" in both.stderr
     wrong = run_in_process(code, DIFFSDA_KERNELS="tritn")
     assert wrong.returncode != 0
     assert "got 'tritn'" in wrong.stderr
@@ -95,7 +116,7 @@ for name in ({"": "triton"}, {"group_norm": "gluon"}):
 """
     said = run_in_process(code).stdout.splitlines()
     assert len(said) == 2, said
-    assert all("CPU tensors" in line for line in said)
+    assert all("CPU tensors" in line or "on cpu" in line for line in said)
 
 
 def test_a_training_that_cannot_run_is_refused_before_it_leaves_anything(tmp_path):
