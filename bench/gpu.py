@@ -33,6 +33,9 @@ TEST_SECONDS = 170.0
 """Longest that the tests may take."""
 RESERVED = 10.0
 """Seconds kept for the end of the run."""
+SILENCE = 90.0
+"""Longest that a bench process may go without a word: more than a compilation takes. A kernel that never ends costs
+this much, and its operation."""
 LEAST = 15.0
 """With less than this left, no further process is started."""
 PARTS = ("measured copy bandwidth and matmul rate", "gpu-marked tests", "kernel benches", "goals")
@@ -49,10 +52,10 @@ class Clock:
         return self.end - RESERVED - time.monotonic()
 
 
-def lines_of(command: Sequence[str], seconds: float, **variables: str) -> Iterator[str]:
-    """Yield what a process prints, line by line; after ``seconds`` it is killed and the last line says so.
+def lines_of(command: Sequence[str], seconds: float, silence: float = float("inf"), **variables: str) -> Iterator[str]:
+    """Yield what a process prints, line by line; after ``seconds``, or ``silence`` without a line, it is killed.
 
-    The last line is ``exit STATUS``, or ``exit late``.
+    The last line is ``exit STATUS``, ``exit late`` or ``exit silent``.
     """
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment(**variables), text=True, start_new_session=True,
@@ -68,13 +71,13 @@ def lines_of(command: Sequence[str], seconds: float, **variables: str) -> Iterat
 
     threading.Thread(target=read, daemon=True).start()
     end = time.monotonic() + seconds
-    late = False
+    late = ""
     try:
         while True:
             try:
-                line = lines.get(timeout=max(0.01, end - time.monotonic()))
+                line = lines.get(timeout=max(0.01, min(silence, end - time.monotonic())))
             except queue.Empty:
-                late = True
+                late = "late" if time.monotonic() >= end else "silent"
                 break
             if line is None:
                 break
@@ -82,7 +85,7 @@ def lines_of(command: Sequence[str], seconds: float, **variables: str) -> Iterat
     finally:
         if process.poll() is None and (late or sys.exc_info()[0] is not None):
             _kill(process)
-    yield "exit late" if late else f"exit {process.wait()}"
+    yield f"exit {late or process.wait()}"
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -172,7 +175,7 @@ def benches(record: Record, clock: Clock, ops: Sequence[str]) -> None:
 def _one_process(record: Record, command: Sequence[str], seconds: float, ops: Sequence[str]) -> list[str]:
     """Keep the rows of one process; return the operations it did not come to."""
     now, other = None, []
-    for line in lines_of(command, seconds):
+    for line in lines_of(command, seconds, SILENCE):
         message = _message(line)
         if message is None:
             other.append(line)
@@ -255,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not has_gpu():
         for part in PARTS:
             print(f"skipped: {part} (no CUDA device)")
+        print("no record was written")
         return 0
     record = Record(about)
     record.note(ceilings=measure_ceilings(clock))

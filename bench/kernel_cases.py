@@ -319,4 +319,5 @@ def _replay(timer: Timer, call: Callable[[], Result]) -> Callable[[], float] | N
 def device_is_lost(reason: Exception) -> bool:
     """Whether the CUDA context is beyond use: then only a new process goes on."""
     words = str(reason)
-    return "CUDA error" in words and any(w in words for w in ("illegal", "misaligned", "launch failure", "assert"))
+    known = "CUDA error" in words or "Triton Error [CUDA]" in words
+    return known and any(w in words for w in ("illegal", "misaligned", "launch failure", "assert"))

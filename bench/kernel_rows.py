@@ -66,6 +66,12 @@ def _guarded(case: Case, device: torch.device, run: Any) -> Iterator[Row]:
         return
     try:
         yield from run(peers)
+    except Exception as reason:
+        # One case costs itself, not its operation.
+        if kernel_cases.device_is_lost(reason):
+            raise
+        words = f"{type(reason).__name__}: {reason}".splitlines()[0][:300]
+        yield kernel_cases.blank(case, kernel_cases.OURS) | {"failed": words}
     finally:
         del peers
         gc.collect()

@@ -20,7 +20,7 @@ import torch
 from torch.autograd import forward_ad
 
 from diffsda.errors import InputError
-from diffsda.kernels.launch import INSTALLED, require, require_gluon
+from diffsda.kernels.launch import INSTALLED, OLDEST, require, require_gluon
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {
     "group_norm": ("torch", "triton", "gluon"),
@@ -83,6 +83,8 @@ def resolve(operation: str, device: torch.device) -> str:
     if forward_ad._current_level >= 0:
         return "torch"  # Only the references have forward-mode derivatives.
     if device.type != "cuda" or torch.version.hip is not None or not INSTALLED:
+        return "torch"
+    if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < OLDEST:
         return "torch"
     if PROVEN and operation in PROVEN.get(torch.cuda.get_device_name(device), frozenset()):
         return "triton"

@@ -36,6 +36,8 @@ VERSION = _version()
 """Triton's version, its first two numbers; None where it is not installed."""
 GLUON_VERSIONS = ((3, 6), (3, 7))
 """Versions of Triton that our Gluon kernels were compiled with."""
+OLDEST = (8, 0)
+"""Compute capability that our kernels need."""
 CUT_FOR = (9, 0)
 """Compute capability that tiles were cut for."""
 SHARED_MEMORY = {(8, 0): 163, (8, 6): 99, (8, 9): 99, (9, 0): 227, (10, 0): 227, (12, 0): 99}
@@ -173,7 +175,7 @@ def require(operation: str, tensor: Tensor) -> None:
         )
     if tensor.device.type not in ("cpu", "cuda"):
         raise BackendError(f"{operation}: got a tensor on {tensor.device}, expected CUDA for backend 'triton'")
-    if tensor.device.type == "cuda" and torch.cuda.get_device_capability(tensor.device) < (8, 0):
+    if tensor.device.type == "cuda" and torch.cuda.get_device_capability(tensor.device) < OLDEST:
         have = ".".join(map(str, torch.cuda.get_device_capability(tensor.device)))
         raise BackendError(f"{operation}: got a GPU of compute capability {have}, expected 8.0 or higher for 'triton'")
 

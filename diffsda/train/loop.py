@@ -100,7 +100,9 @@ class _Run:
         self.model = DiffSDA(recipe, whitening).to(processes.device)
         self.model.provenance = {"data": clips.name, "clips": len(clips), "seed": recipe.optim.seed}
         if options.compile:
-            self.model.denoiser.compile()
+            # What the loss calls: convolutions and norms; embeddings and noise stay outside.
+            backbone = self.model.denoiser.backbone
+            backbone.network = torch.compile(backbone.network)  # type: ignore[method-assign]
             self.model.encoder.frame.compile()
         o = recipe.optim
         self.average = Average(self.model, o.ema) if o.ema else None

@@ -57,7 +57,7 @@ def forward(
         fused_forward.film_layer_norm_forward,
         (-(-rows // many),),
         {
-            "x": x, "weight": weight, "bias": bias, "scale": scale, "shift": shift,
+            "x": x, "weight": weight.contiguous(), "bias": bias.contiguous(), "scale": scale, "shift": shift,
             "state": state if drop else None, "y": y, "stats": stats, "drawn": drawn if drop else None,
             "rows": rows, **strides, "site": site, "eps": eps,
         },
@@ -100,8 +100,8 @@ def backward(
     programs = max(1, min(-(-rows // many), WARPS // warps * processors(x.device) // tiles))
     partial = torch.empty((programs, 2, width), dtype=torch.float32, device=x.device)
     inputs: dict[str, Any] = {
-        "dy": dy, "x": x, "weight": weight, "bias": bias, "scale": scale, "shift": shift, "stats": stats,
-        "state": state if threshold(dropout) else None,
+        "dy": dy, "x": x, "weight": weight.contiguous(), "bias": bias.contiguous(), "scale": scale,
+        "shift": shift, "stats": stats, "state": state if threshold(dropout) else None,
     }  # fmt: skip
     modulated = scale is not None
     outputs: dict[str, Any] = {

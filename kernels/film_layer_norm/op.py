@@ -96,7 +96,9 @@ def _fused(
             "backend('torch') takes the rest"
         )
     dropout_probability("film_layer_norm", dropout)
-    if dropout and state is None:
+    if threshold(dropout) == 0:
+        dropout, state = 0.0, None
+    elif state is None:
         state = draw_state(x.device)
     dropout_state("film_layer_norm", state, site, x.device)
     y: Tensor = torch.ops.diffsda.film_layer_norm(

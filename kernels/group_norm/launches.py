@@ -39,6 +39,13 @@ def empty_used(dropout: float, device: torch.device) -> Tensor:
     return torch.empty(2 if threshold(dropout) else 0, dtype=torch.int64, device=device)
 
 
+def is_split(x: Tensor, channels: int, groups: int) -> bool:
+    """Whether programs share a slab's pixels, forward or backward."""
+    sizes = (x.shape[0], channels, groups, x.shape[2] * x.shape[3])
+    last, fill, item = is_last(x), processors(x.device), x.element_size()
+    return any(plan(*sizes, last=last, backward=b, processors=fill, item=item).splits > 1 for b in (False, True))
+
+
 def check_range(x: Tensor, channels: int, groups: int) -> None:
     """Refuse what the kernels cannot index.
 

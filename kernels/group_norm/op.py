@@ -152,10 +152,13 @@ def _(
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, weight, bias, ctx.groups, scale, shift, ctx.act, _, ctx.dropout, skip, _, ctx.site, _ = inputs
     _, mean, rstd, used = output
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, weight, bias, scale, shift, skip, used, mean, rstd)
 
 
-def _differentiate(ctx: Any, dy: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, dy: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    if dy is None:
+        return (None,) * 13
     x, weight, bias, scale, shift, skip, used, mean, rstd = ctx.saved_tensors
     dx, dskip, dweight, dbias, dscale, dshift = _backward(
         dy, x, weight, bias, ctx.groups, scale, shift, ctx.act, ctx.dropout, skip, used, ctx.site, mean, rstd
@@ -193,5 +196,7 @@ def _agrees(
         )
 
     second = 0 if skip is None else skip.shape[1]
-    key = (x.device, x.dtype, weight.dtype, groups, *x.shape[1:], second, launches.is_last(x), act, scale is None)
+    # The kernel depends on how many samples there are to split.
+    few = launches.is_split(x, weight.shape[0], groups)
+    key = (x.device, x.dtype, weight.dtype, groups, *x.shape[1:], second, launches.is_last(x), act, scale is None, few)
     return first_use.agrees("group_norm", key, reduced, plain, [x, weight, bias, scale, shift, skip])

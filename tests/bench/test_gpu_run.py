@@ -91,7 +91,9 @@ def test_a_process_that_hangs_is_killed_with_its_children():
     code = "import subprocess, sys, time; print('on', flush=True); subprocess.run(['sleep', '60'])"
     began = time.monotonic()
     assert [line.strip() for line in gpu.lines_of([sys.executable, "-c", code], 1.5)] == ["on", "exit late"]
-    assert time.monotonic() - began < 15
+    quiet = list(gpu.lines_of([sys.executable, "-c", code], 30, 1.5))
+    assert [line.strip() for line in quiet] == ["on", "exit silent"]
+    assert time.monotonic() - began < 20
 
 
 def stand_in(monkeypatch, tmp_path, code):
@@ -100,8 +102,8 @@ def stand_in(monkeypatch, tmp_path, code):
     script.write_text("import json, sys, os\nops = sys.argv[sys.argv.index('--ops') + 1:]\n" + code)
     real = gpu.lines_of
 
-    def lines(command, seconds, **variables):
-        yield from real([sys.executable, str(script), *command[3:]], seconds, **variables)
+    def lines(command, seconds, *silence, **variables):
+        yield from real([sys.executable, str(script), *command[3:]], seconds, *silence, **variables)
 
     monkeypatch.setattr(gpu, "lines_of", lines)
     record = Record(ABOUT, tmp_path)
@@ -125,10 +127,12 @@ for op in ops:
     [
         ("say(broken='b', reason='CUDA error: illegal'); sys.exit(3)", "CUDA error: illegal"),
         ("os.kill(os.getpid(), 11)", "exit -11"),
+        ("import time; time.sleep(60)", "exit silent"),
     ],
-    ids=["a lost context", "a crash"],
+    ids=["a lost context", "a crash", "a kernel without end"],
 )
 def test_the_benches_go_on_after_an_operation_that_breaks_its_process(monkeypatch, tmp_path, action, reason):
+    monkeypatch.setattr(gpu, "SILENCE", 3.0)
     record = stand_in(monkeypatch, tmp_path, ROWS.replace("ACTION", action))
     gpu.benches(record, gpu.Clock(100), ["a", "b", "c"])
     content = read(record.paths[0])

@@ -50,7 +50,11 @@ def test_compiled_training_gives_the_eager_losses(tmp_path):
     recipe = vector(dropout=0.0, steps=3)
     data = clips(recipe)
     eager = losses(recipe, data, tmp_path / "eager")
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     compiled = losses(recipe, data, tmp_path / "compiled", compile=True)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2, "the encoder and the denoiser are compiled"
+    assert not torch._dynamo.utils.counters["graph_break"]
     assert compiled == pytest.approx(eager, rel=1e-4)
     before, after = (load(tmp_path / name).state_dict() for name in ("eager", "compiled"))
     assert list(before) == list(after), "names do not tell of the compiler"

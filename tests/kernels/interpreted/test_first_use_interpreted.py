@@ -73,3 +73,44 @@ def test_nothing_is_compared_while_a_graph_is_compiled(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     call()
     assert not first_use.verdicts()
+
+
+def test_a_correct_kernel_in_bfloat16_is_not_condemned_by_rounding():
+    """Sums over many samples nearly cancel: what is compared must be the kernel, not how its cotangent is rounded."""
+    from diffsda.kernels.group_norm import reference
+
+    def rounded(x, weight, bias):
+        y = reference.group_norm(x.float(), weight, bias, groups=8)
+        return y.to(x.dtype)
+
+    def plain(x, weight, bias):
+        return reference.group_norm(x, weight, bias, groups=8)
+
+    x = torch.randn(64, 16, 32, 32).bfloat16()
+    error = first_use._difference(rounded, plain, [x, torch.ones(16), torch.zeros(16)], True)
+    assert error < 0.5 * first_use.TOLERANCE[torch.bfloat16]
+
+
+def test_it_works_in_inference_mode():
+    with torch.inference_mode():
+        call()
+    assert list(first_use.verdicts().values()) == [True]
+
+
+def test_a_kernel_that_cannot_run_is_left_with_a_warning(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no C compiler")
+
+    monkeypatch.setattr(launches, "forward", broken)
+    with pytest.warns(UserWarning, match="no C compiler"):
+        y = call()
+    assert y.isfinite().all()
+
+
+def test_what_is_not_finite_is_no_verdict():
+    x = torch.randn(2, 8, 3, 3)
+    x[0, 0, 0, 0] = float("inf")
+    call(x)
+    assert not first_use.verdicts()
+    call(torch.randn(2, 8, 3, 3))
+    assert list(first_use.verdicts().values()) == [True]
