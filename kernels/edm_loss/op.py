@@ -38,7 +38,8 @@ def edm_loss(
     replaces the number of elements; on f's device it is read there.
     Precision: float32 whatever the types (the reference: float64 where an input is). Autocast changes nothing.
     Gradients: of f, in its type and layout; those of clean, noise and sigma only with backend('torch').
-    Source: EDM Eq. 8. Differs: our kernel gives a missing value no gradient even where it is not finite.
+    Source: EDM Eq. 8. Differs: our kernel gives missing values and padded rows no gradient even
+    where they are not finite, and has a value at sigma 0, where the reference has none.
     Raises: InputError for shapes that do not belong together, or what the chosen backend cannot take.
     """
     tensors("edm_loss", f=f, clean=clean, noise=noise, sigma=sigma)

@@ -24,7 +24,8 @@ def nearest_code(x: Tensor, codebook: Tensor) -> Tensor:
     distances differ by less than rounding may be exchanged between backends.
     Cost: x and the codebook read, 8 bytes a row written; the (N, K) matrix is never held whole (``torch``), or at
     all (our kernel).
-    Source: VQGAN's quantiser. Differs: squared differences up to D = 8, |c|^2 - 2 x c beyond, see the reference.
+    Source: VQGAN's quantiser. Differs: squared differences up to D = 8, |c|^2 - 2 x c beyond, see the reference. A code
+    that is not a number is taken by the reference for every row, by our kernel for none.
     Raises: InputError for tensors that do not go together or that the chosen backend cannot take; BackendError where
     a backend asked for cannot run.
     """
