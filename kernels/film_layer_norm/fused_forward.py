@@ -5,7 +5,7 @@ Read: x, and scale and shift where given, once each, by row stride; weight and b
 Written: y once; per row three float32 (mean, what rounding left of it, 1/std).
 Float32: everything between the loads and the store. The mean is taken out in two steps: the second removes the
 rounding error of the first, which at a mean of 1e4 is half a hundredth of a standard deviation of 0.1.
-Loads and stores are 16 bytes wide where rows start at such multiples: W and row strides a multiple of 8 (of 4 in float32).
+Accesses are 16 bytes wide where rows start at such multiples: W and row strides a multiple of 8 (of 4 in float32).
 Largest: W = 16384; any number of rows.
 """
 
