@@ -38,8 +38,10 @@ def nearest_code(x: Tensor, codebook: Tensor) -> Tensor:
     if which == "torch":
         return reference.nearest_code(x, codebook)
     if not torch.compiler.is_compiling():  # The operation asks again when it runs.
-        for tensor in (x, codebook):
-            (require if x.shape[1] <= reference.DIRECT else require_products)("nearest_code", tensor)
+        require("nearest_code", codebook)
+        # Mixed types are multiplied in the wider one.
+        multiplied = x.shape[1] > reference.DIRECT and x.dtype == codebook.dtype
+        (require_products if multiplied else require)("nearest_code", x)
     if not _fits(x, codebook):
         raise InputError(
             f"nearest_code: got x {tuple(x.shape)} and codebook {tuple(codebook.shape)}, expected at most "
