@@ -47,7 +47,7 @@ def compiled(launch: Launch, target: int) -> Row:
         "target": f"sm_{target}",
         "dtype": launch.dtype,
         "warps": s.options["num_warps"],
-        "constants": {k: v for k, v in s.constants.items() if v is not None},
+        "constants": {k: _plain(v) for k, v in s.constants.items() if v is not None},
     }
     position = {name: i for i, name in enumerate(s.kernel.arg_names)}
     attributes = {(position[name],): [["tt.divisibility", 16]] for name in s.aligned}
@@ -76,6 +76,11 @@ def compiled(launch: Launch, target: int) -> Row:
         # A kernel that marks lines must be seen to access memory there; one that marks none promises nothing.
         "wide": all(size >= 16 for size in found) if found else (False if ptx.has_marks(s.kernel) else None),
     }
+
+
+def _plain(value: object) -> object:
+    """Return what JSON holds: a type of Triton's becomes its name."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def faults(row: Row) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from diffsda.bench import aot
 
@@ -115,6 +116,11 @@ sys.exit(aot.main(["--jobs", "2", "--out", sys.argv[1]]))
     wanted = {"kernel", "shape", "target", "registers", "stack", "spills", "shared_bytes", "load_bytes", "store_bytes"}
     assert len(rows) == 6
     assert all(wanted <= set(row) and row["wide"] is False for row in rows)
+
+
+def test_constants_of_any_kind_fit_into_the_record():
+    given = [1, 2.5, True, "x", torch.float32]
+    assert json.loads(json.dumps([aot._plain(value) for value in given])) == [1, 2.5, True, "x", "torch.float32"]
 
 
 def test_an_interpreted_process_is_refused():
