@@ -35,11 +35,15 @@ def resources(cubin: bytes) -> Resources:
         file.write(cubin)
         file.flush()
         usage = _run("cuobjdump", "-res-usage", file.name)
+        found = _USAGE.search(usage)
+        if found is None:
+            raise DiffSDAError(f"cuobjdump: got no resources of a kernel: {usage.strip()[-300:]}")
+        registers, stack, _, local = map(int, found.groups())
+        if not stack and not local:
+            return Resources(registers, 0, 0)  # Without local memory there is nowhere to spill to.
         text = _run("nvdisasm", "-c", file.name)
-    found = _USAGE.search(usage)
-    if found is None or "EXIT" not in text:
-        raise DiffSDAError(f"cuobjdump and nvdisasm: got no resources of a kernel: {usage.strip()[-300:]}")
-    registers, stack, _, local = map(int, found.groups())
+    if "EXIT" not in text:
+        raise DiffSDAError(f"nvdisasm: got no instructions of a kernel: {text.strip()[-300:]}")
     return Resources(registers, max(stack, local), len(_SPILL.findall(text)))
 
 
