@@ -15,6 +15,7 @@ from diffsda.bench.sass import SHARED_LIMIT
 from diffsda.denoiser import build_backbone
 from diffsda.encoder import SequenceEncoder
 from diffsda.kernels.backend import BACKENDS
+from diffsda.kernels.launch import CUT_FOR, elsewhere
 from diffsda.nn.blocks import Norm
 from diffsda.nn.mlp import RowNorm
 from diffsda.presets import PRESETS
@@ -39,7 +40,7 @@ def launches(*, quick: bool = False, ops: Sequence[str] | None = None) -> list[L
         recipes = [PRESETS[name] for name in QUICK]
     if wanted & set(NETS):
         for recipe in recipes:
-            found += _nets(recipe)
+            found += _cut(recipe)
     if "group_norm" in wanted:
         for recipe in recipes:
             found += _through_shared_memory(recipe)
@@ -98,6 +99,18 @@ def _nets(recipe: Recipe) -> list[Launch]:
                         _run(recipe, nets, dtype, count, last, train)
                     found += noted
     return found
+
+
+def _cut(recipe: Recipe) -> list[Launch]:
+    """Return the nets' launches: those that depend on the GPU with the targets they are for."""
+    here = _nets(recipe)
+    with elsewhere():
+        there = _nets(recipe)
+    own, others = 10 * CUT_FOR[0] + CUT_FOR[1], tuple(t for t in SHARED_LIMIT if t != 10 * CUT_FOR[0] + CUT_FOR[1])
+    known = {launch.specialisation.key for launch in here} & {launch.specialisation.key for launch in there}
+    shared = [launch for launch in here if launch.specialisation.key in known]
+    alone = [(launch, (own,)) for launch in here] + [(launch, others) for launch in there]
+    return shared + [dataclasses.replace(l, targets=t) for l, t in alone if l.specialisation.key not in known]
 
 
 def _through_shared_memory(recipe: Recipe) -> list[Launch]:

@@ -95,6 +95,7 @@ class Specialisation:
 
 
 _paper: list[Specialisation] | None = None
+_elsewhere = False
 
 
 @contextmanager
@@ -108,6 +109,24 @@ def recording() -> Iterator[list[Specialisation]]:
         _paper = before
 
 
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """On paper, plan as for a GPU that tiles were not cut for."""
+    global _elsewhere
+    before, _elsewhere = _elsewhere, True
+    try:
+        yield
+    finally:
+        _elsewhere = before
+
+
+def cut_for(device: torch.device) -> bool:
+    """Whether tiles were cut for a device; taken for granted where there is no GPU."""
+    if _paper is not None or device.type != "cuda":
+        return not _elsewhere
+    return torch.cuda.get_device_capability(device) == CUT_FOR
+
+
 def launch(
     kernel: Any,
     grid: tuple[int, ...],
@@ -117,14 +136,17 @@ def launch(
     warps: int,
     stages: int = 1,
     registers: int | None = None,
+    always: bool = False,
 ) -> None:
     """Start ``kernel`` on ``grid``; arguments and compile-time constants by name.
 
     ``registers`` is how many a thread may have on GPUs the tiles were not cut for: left to itself, the assembler spills
-    a value or two there for the sake of another program a multiprocessor.
+    a value or two there for the sake of another program a multiprocessor. ``always`` on those too that they were.
     Raises: BackendError if it does not fit on the device.
     """
     options = {"num_warps": warps, "num_stages": stages}
+    if registers is not None and always:
+        options["maxnreg"] = registers
     if _paper is not None:
         _paper.append(_specialisation(kernel, grid, arguments, constants, options, registers))
         return

@@ -91,6 +91,7 @@ def forward(
         {**tensors, "partial": partial, **number, "sigma_data": sigma_data, "size": size},
         {**constants, **flags},
         warps=4,
+        registers=255,
     )
     loss, factor = (torch.empty((), dtype=torch.float32, device=f.device) for _ in range(2))
     sums: dict[str, Any] = {"partial": partial, "count": count, "loss": loss, "factor": factor}
@@ -100,6 +101,7 @@ def forward(
         {**sums, "programs": programs, "size": size},
         {"BLOCK": min(1024, power_of_two(programs)), **counted},
         warps=4,
+        registers=255,
     )
     return loss, residual, factor
 
@@ -119,6 +121,7 @@ def backward(dloss: Tensor, residual: Tensor, factor: Tensor) -> Tensor:
         {"dloss": dloss, "residual": residual, "factor": factor, "df": df, "vectors": vectors},
         {"VECTORS": TILE // unit, "UNIT": unit},
         warps=4,
+        registers=255,
     )
     return df
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffsda.errors import InputError
 from diffsda.kernels.dropout import kept_scale, threshold
 from diffsda.kernels.group_norm.plan import WIDEST, Plan, Slab, plan, shared_slab
-from diffsda.kernels.launch import Argument, launch, power_of_two, processors, shared_memory
+from diffsda.kernels.launch import Argument, cut_for, launch, power_of_two, processors, shared_memory
 
 Forward = tuple[Tensor, Tensor, Tensor, Tensor]
 Backward = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -118,7 +118,15 @@ def forward(
     slabs = x.shape[0] * (channels // cut.slab)
     if cut.splits == 1:
         constants = {**shape, **after, "RESIDENT": cut.resident}
-        launch(fused_forward.normalise, (slabs,), arguments, constants, warps=cut.warps, registers=cut.registers)
+        launch(
+            fused_forward.normalise,
+            (slabs,),
+            arguments,
+            constants,
+            warps=cut.warps,
+            registers=cut.registers,
+            always=not last,
+        )
         return y, mean, rstd, used
     partial = torch.empty((x.shape[0], groups, 2, cut.splits), dtype=torch.float32, device=x.device)
     grid = (slabs, cut.splits)
@@ -129,6 +137,7 @@ def forward(
         {**shape, "SPLITS": cut.splits},
         warps=cut.warps,
         registers=cut.registers,
+        always=not last,
     )
     launch(
         fused_forward.apply,
@@ -137,6 +146,7 @@ def forward(
         {**shape, **after, "SPLITS": cut.splits, "SB": power_of_two(cut.splits)},
         warps=cut.warps,
         registers=cut.registers,
+        always=not last,
     )
     return y, mean, rstd, used
 
@@ -214,6 +224,8 @@ def backward(
         backward=True,
         processors=processors(x.device),
         item=x.element_size(),
+        # With dropout 16 warps have the registers they need only where tiles were cut for the GPU.
+        small=bool(threshold(dropout)) and not cut_for(x.device),
     )
     scale, shift = _rows(scale), _rows(shift)
     sums = torch.empty((2, samples, channels), dtype=torch.float32, device=x.device)
@@ -239,16 +251,36 @@ def backward(
     if cut.splits == 1:
         constants["RESIDENT"] = cut.resident
         launch(
-            fused_backward.gradients, (slabs,), {**given, **made}, constants, warps=cut.warps, registers=cut.registers
+            fused_backward.gradients,
+            (slabs,),
+            {**given, **made},
+            constants,
+            warps=cut.warps,
+            registers=cut.registers,
+            always=not last,
         )
     else:
         partial = torch.empty((samples, cut.splits, 2, channels), dtype=torch.float32, device=x.device)
         parts: dict[str, Argument] = {"partial": partial, "chunk": cut.chunk}
         constants["SPLITS"] = cut.splits
         grid = (slabs, cut.splits)
-        launch(fused_backward.collect, grid, {**given, **parts}, constants, warps=cut.warps, registers=cut.registers)
         launch(
-            fused_backward.spread, grid, {**given, **made, **parts}, constants, warps=cut.warps, registers=cut.registers
+            fused_backward.collect,
+            grid,
+            {**given, **parts},
+            constants,
+            warps=cut.warps,
+            registers=cut.registers,
+            always=not last,
+        )
+        launch(
+            fused_backward.spread,
+            grid,
+            {**given, **made, **parts},
+            constants,
+            warps=cut.warps,
+            registers=cut.registers,
+            always=not last,
         )
     _over_samples(sums, scale, dbias, dweight)
     return grads

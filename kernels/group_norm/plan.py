@@ -39,12 +39,21 @@ class Plan:
 
 
 def plan(
-    samples: int, channels: int, groups: int, pixels: int, *, last: bool, backward: bool, processors: int, item: int = 2
+    samples: int,
+    channels: int,
+    groups: int,
+    pixels: int,
+    *,
+    last: bool,
+    backward: bool,
+    processors: int,
+    item: int = 2,
+    small: bool = False,
 ) -> Plan:
     """Choose slab, tile and splits.
 
     ``last`` says whether channels are the dense dimension; ``processors`` is what there is to fill; ``item`` is the
-    bytes of an element.
+    bytes of an element; ``small`` asks for the backward loop's smaller tile.
     """
     per_group = channels // groups
     whole = max(VECTOR, power_of_two(pixels))
@@ -55,7 +64,7 @@ def plan(
     # half as many elements a thread. There 16 warps share a tile: one program a multiprocessor has as many bytes
     # under way as two of 8 warps, and its slabs of x and dy (26 MB on 132 multiprocessors) stay in the L2 cache for
     # the second read. 16 warps of float32 loads, or of dropout along pixels, do not fit into the registers.
-    tile = 4096 if backward and (item == 4 or not last) else 8192
+    tile = 4096 if backward and (item == 4 or not last or small) else 8192
     rows = whole if resident else max(VECTOR, min(whole, tile // width))
     elements = 16 if backward and not resident else 32
     warps = min(16, max(4, power_of_two(rows * width // (32 * elements))))
