@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffsda.errors import DiffSDAError
+from diffsda.kernels.launch import SHARED_MEMORY
 
-SHARED_LIMIT = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
+SHARED_LIMIT = {10 * major + minor: room for (major, minor), room in SHARED_MEMORY.items()}
 """Largest shared memory of a block in KiB, by compute capability (CUDA's programming guide)."""
 
 _USAGE = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")

@@ -46,7 +46,7 @@ def backend(name: str | None = None, /, **operations: str) -> Iterator[None]:
 
     Raises: InputError for an unknown name or operation.
     """
-    before = _choice()
+    before = _chosen
     use(name, **operations)
     try:
         yield
@@ -59,7 +59,7 @@ def use(name: str | None = None, /, **operations: str) -> None:
 
     Raises: InputError for an unknown name or operation.
     """
-    choice = dict(_choice()) if name is None else _everywhere(name)
+    choice = dict(_chosen) if name is None else _everywhere(name)
     for operation, wanted in operations.items():
         choice[operation] = _checked(operation, wanted)
     _set(choice)
@@ -67,7 +67,7 @@ def use(name: str | None = None, /, **operations: str) -> None:
 
 def chosen(operation: str) -> str:
     """Return what was asked for: auto, torch, triton or a library's name."""
-    return _choice()[operation]
+    return _chosen[operation]
 
 
 def resolve(operation: str, device: torch.device) -> str:
@@ -77,7 +77,7 @@ def resolve(operation: str, device: torch.device) -> str:
     """
     if torch.onnx.is_in_onnx_export():
         return "torch"  # Graph formats know the reference's operations, not ours.
-    wanted = _choice()[operation]
+    wanted = _chosen[operation]
     if wanted != "auto":
         return wanted
     if forward_ad._current_level >= 0:
@@ -97,7 +97,7 @@ def check(device: torch.device) -> None:
     Raises: MissingPackage or BackendError.
     """
     some = torch.empty(0, device=device)
-    for operation, wanted in _choice().items():
+    for operation, wanted in _chosen.items():
         if wanted == "triton":
             require(operation, some)
         elif wanted == "gluon":
@@ -110,10 +110,6 @@ def check(device: torch.device) -> None:
             from diffsda.kernels.attention.memory_efficient import package
 
             package(some)
-
-
-def _choice() -> dict[str, str]:
-    return _chosen
 
 
 def _set(choice: dict[str, str]) -> None:

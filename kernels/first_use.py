@@ -29,12 +29,11 @@ def agrees(
     disagreement is warned of once. While a graph is captured or compiled nothing can be compared: then the answer
     is no, unless there is a verdict already.
     """
-    if torch.compiler.is_compiling():
-        return _verdicts.get((operation, key), False)
     verdict = _verdicts.get((operation, key))
     if verdict is not None:
         return verdict
-    if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+    # Compiling is asked first: it cannot look at the stream.
+    if torch.compiler.is_compiling() or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
         return False
     worst = max(TOLERANCE[t.dtype] for t in inputs if t is not None and t.dtype in TOLERANCE)
     try:

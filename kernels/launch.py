@@ -42,6 +42,8 @@ CUT_FOR = (9, 0)
 """Compute capability that tiles were cut for."""
 SHARED_MEMORY = {(8, 0): 163, (8, 6): 99, (8, 9): 99, (9, 0): 227, (10, 0): 227, (12, 0): 99}
 """KiB of shared memory a program may have, by compute capability (CUDA C++ programming guide)."""
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+"""Types that our kernels read."""
 ALIGNED = 16
 """Bytes a pointer, or elements an integer, must be a multiple of for the compiler to use wide accesses."""
 
@@ -177,7 +179,7 @@ def require(operation: str, tensor: Tensor) -> None:
         raise BackendError(
             f"{operation}: has no forward-mode derivative (torch.func.jvp) with backend 'triton'; backend('torch') has"
         )
-    if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+    if tensor.dtype not in FLOATS:
         raise InputError(
             f"{operation}: got {tensor.dtype}, expected float32, bfloat16 or float16 for backend 'triton'; "
             "backend('torch') takes the rest"

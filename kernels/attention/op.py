@@ -13,7 +13,7 @@ from diffsda.kernels.arguments import tensors
 from diffsda.kernels.attention import launches, memory_efficient, reference
 from diffsda.kernels.attention.plan import LONGEST
 from diffsda.kernels.backend import chosen, resolve
-from diffsda.kernels.launch import require_products
+from diffsda.kernels.launch import FLOATS, require_products
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -47,8 +47,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _takes(q: Tensor) -> bool:
-    floats = (torch.float32, torch.bfloat16, torch.float16)
-    return q.dtype in floats and 0 < q.shape[1] <= LONGEST and q.shape[0] > 0 and _reachable(q)
+    return q.dtype in FLOATS and 0 < q.shape[1] <= LONGEST and q.shape[0] > 0 and _reachable(q)
 
 
 def _reachable(q: Tensor) -> bool:

@@ -12,9 +12,7 @@ from diffsda.kernels import first_use
 from diffsda.kernels.arguments import tensors
 from diffsda.kernels.backend import resolve
 from diffsda.kernels.edm_loss import launches, reference
-from diffsda.kernels.launch import require
-
-FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+from diffsda.kernels.launch import FLOATS, require
 
 
 def edm_loss(

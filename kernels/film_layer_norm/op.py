@@ -13,7 +13,7 @@ from diffsda.kernels.arguments import dropout_probability, dropout_state, tensor
 from diffsda.kernels.backend import resolve
 from diffsda.kernels.dropout import BITS, draw_state, threshold
 from diffsda.kernels.film_layer_norm import launches, reference
-from diffsda.kernels.launch import require
+from diffsda.kernels.launch import FLOATS, require
 
 
 def film_layer_norm(
@@ -68,7 +68,7 @@ def _takes(inputs: tuple[Tensor | None, ...], dropout: float) -> bool:
     """Say whether our kernel takes such a call, x first; on ``auto`` the reference gets the rest."""
     given = [t for t in inputs if t is not None]
     rows, width = given[0].shape
-    typed = all(t.dtype in (torch.float32, torch.bfloat16, torch.float16) for t in given)
+    typed = all(t.dtype in FLOATS for t in given)
     return typed and rows > 0 and width <= launches.WIDEST and threshold(dropout) < 2**BITS
 
 

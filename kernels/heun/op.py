@@ -141,7 +141,6 @@ def _agrees(operation: str, x: Tensor, f: Tensor, f2: Tensor | None, out: Tensor
         return x if y is None else torch.stack([x, y.to(x.dtype)])
 
     def plain(x: Tensor, f: Tensor, f2: Tensor | None = None) -> Tensor:
-        x = x.clone()  # What is compared in float32 already is the caller's own.
         y = None if target is None else torch.empty_like(x)
         if operation == "heun_predict":
             assert y is not None

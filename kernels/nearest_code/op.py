@@ -11,7 +11,7 @@ from diffsda.errors import InputError
 from diffsda.kernels import first_use
 from diffsda.kernels.arguments import tensors
 from diffsda.kernels.backend import chosen, resolve
-from diffsda.kernels.launch import launch, power_of_two, require, require_products
+from diffsda.kernels.launch import FLOATS, launch, power_of_two, require, require_products
 from diffsda.kernels.nearest_code import reference
 from diffsda.kernels.nearest_code.plan import LARGEST, plan
 
@@ -82,8 +82,7 @@ def search(x: Tensor, codebook: Tensor) -> Tensor:
 
 
 def _takes(x: Tensor, codebook: Tensor) -> bool:
-    floats = (torch.float32, torch.bfloat16, torch.float16)
-    return x.dtype in floats and codebook.dtype in floats and x.shape[0] > 0 and _fits(x, codebook)
+    return x.dtype in FLOATS and codebook.dtype in FLOATS and x.shape[0] > 0 and _fits(x, codebook)
 
 
 def _fits(x: Tensor, codebook: Tensor) -> bool:

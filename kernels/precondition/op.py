@@ -12,10 +12,9 @@ from diffsda.errors import InputError
 from diffsda.kernels import first_use
 from diffsda.kernels.arguments import tensors
 from diffsda.kernels.backend import resolve
-from diffsda.kernels.launch import launch, power_of_two, require
+from diffsda.kernels.launch import FLOATS, launch, power_of_two, require
 from diffsda.kernels.precondition import reference
 
-FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 LARGEST_ROW = 2**30
 """Elements a row may have: places inside a row are 32-bit numbers."""
 MOST_CHANNELS = 256
