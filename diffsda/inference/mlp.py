@@ -1,0 +1,103 @@
+"""The vector networks prepared for the CPU: buffers that stay in cache, nothing joined, biases for nothing.
+
+A layer of width W on N rows is one matrix product and four passes over (N, W): the noise level's affine map (with the
+product's bias in its constant), the factors' affine map, LayerNorm, SiLU. SiLU writes beside the network's input, so
+that the next product finds both in one matrix.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffsda.edm.sampler import Evaluate
+from diffsda.inference.form import wide
+from diffsda.nn.mlp import MLPBackbone, MLPFrameEncoder, RowNorm
+from diffsda.nn.modulation import Tables
+
+
+class Layers:
+    """Linear layers and norms that read the input again at every layer."""
+
+    def __init__(self, linears: nn.ModuleList, norms: nn.ModuleList) -> None:
+        self.weights = [wide(layer.weight).t() for layer in linears]  # type: ignore[arg-type]
+        self.biases = [wide(layer.bias) for layer in linears]  # type: ignore[arg-type]
+        self.norms: list[RowNorm] = [
+            norm.requires_grad_(False)
+            for norm in map(_copied, norms)  # type: ignore[arg-type]
+        ]
+        self.width, self.features = self.norms[0].weight.shape[0], self.weights[0].shape[0]
+
+    def rooms(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Return memory for ``rows`` rows: [h | x] side by side, and a layer's result."""
+        like = self.weights[0]
+        return like.new_empty(rows, self.width + self.features), like.new_empty(rows, self.width)
+
+    def put(self, y: Tensor, room: Tensor, norm: RowNorm) -> None:
+        """Normalise a layer's result, activate it, and write it to where the next product reads."""
+        y = F.layer_norm(y, (self.width,), norm.weight, norm.bias, norm.eps)
+        if norm.act == "silu":
+            torch.ops.aten.silu.out(y, out=room)
+        else:
+            room.copy_(y)
+
+
+class PreparedMLP:
+    """What an ``MLPBackbone`` computes at one noise level for all rows, without gradients or dropout."""
+
+    def __init__(self, backbone: MLPBackbone) -> None:
+        self.layers = Layers(backbone.linears, backbone.norms)
+
+    def evaluator(self, tables: Tables) -> Evaluate:
+        """Return the sampler's callable for tables of some levels (R, 2 sum C) and rows (N, 2 sum C)."""
+        layers, count = self.layers, len(self.layers.norms)
+        width = layers.width
+        noise_scale, noise_shift = (t.unflatten(1, (count, width)) for t in tables.noise.chunk(2, dim=1))
+        gains = 1 + noise_scale
+        starts = torch.stack([g * b for g, b in zip(gains.unbind(1), layers.biases)], 1) + noise_shift
+        # A layer's part of a row each in memory of its own: passes over it run straight.
+        parts = tables.factor.unflatten(1, (2, count, width)).permute(1, 2, 0, 3).contiguous()
+        scale, shift = parts[0].add_(1), parts[1]
+        joined, h = layers.rooms(tables.factor.shape[0])
+        room, inputs = joined[:, :width], joined[:, width:]
+
+        def network(scaled: Tensor, level: int) -> Tensor:
+            inputs.copy_(scaled)
+            torch.mm(scaled, layers.weights[0], out=h)
+            for i, norm in enumerate(layers.norms):
+                if i:
+                    torch.mm(joined, layers.weights[i], out=h)
+                torch.addcmul(starts[level, i], h, gains[level, i], out=h)
+                torch.addcmul(shift[i], h, scale[i], out=h)
+                layers.put(h, room, norm)
+            return torch.addmm(layers.biases[-1], joined, layers.weights[-1])
+
+        return network
+
+
+class PreparedFrameMLP(nn.Module):
+    """What an ``MLPFrameEncoder`` computes. Shapes: x (N, F) -> (N, width)."""
+
+    def __init__(self, encoder: MLPFrameEncoder) -> None:
+        super().__init__()
+        self.layers = Layers(encoder.linears, encoder.norms)
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = self.layers
+        joined, h = layers.rooms(x.shape[0])
+        joined[:, layers.width :].copy_(x)
+        room = joined[:, : layers.width]
+        y = h
+        for i, (weight, bias, norm) in enumerate(zip(layers.weights, layers.biases, layers.norms)):
+            torch.addmm(bias, joined if i else x, weight, out=h)
+            y = room if i < len(layers.norms) - 1 else torch.empty_like(h)
+            layers.put(h, y, norm)
+        return y
+
+
+def _copied(norm: nn.Module) -> RowNorm:
+    assert isinstance(norm, RowNorm)
+    twin = RowNorm(norm.weight.shape[0], norm.act)
+    twin.load_state_dict(norm.state_dict())
+    return twin.to(norm.weight.dtype)

@@ -1,0 +1,99 @@
+"""The encoder and the denoising network of a model, prepared for inference."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from diffsda.denoiser import Denoiser
+from diffsda.edm.precondition import c_noise
+from diffsda.edm.sampler import Evaluate
+from diffsda.encoder import SequenceEncoder
+from diffsda.inference.form import Form
+from diffsda.inference.mlp import PreparedFrameMLP, PreparedMLP
+from diffsda.inference.unet import PreparedUNet
+from diffsda.nn.mlp import MLPBackbone, MLPFrameEncoder
+from diffsda.nn.modulation import Tables, fold
+from diffsda.nn.unet import UNet
+from diffsda.recipe import Recipe
+
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""x (N, ...), scale and shift (N, sum C) -> like x."""
+
+
+class PreparedDenoiser:
+    """A denoiser's conditioning and network: noise rows once a plan, factor rows once a sample, the rest a step."""
+
+    def __init__(self, denoiser: Denoiser, form: Form) -> None:
+        backbone = denoiser.backbone
+        self.modulation = copy.deepcopy(backbone.modulation).eval().requires_grad_(False)
+        self.network: Network
+        self.buffered: PreparedMLP | None = None
+        if isinstance(backbone, MLPBackbone):
+            self.network = copy.deepcopy(backbone).eval().requires_grad_(False).to(form.dtype).network
+            if form.buffers:
+                self.buffered = PreparedMLP(backbone)
+        else:
+            self.network = _sliced(PreparedUNet(backbone.unet, form).eval(), self.modulation.slices())
+
+    def noise_rows(self, levels: tuple[float, ...]) -> Tensor:
+        """Return the noise half of the tables for these levels, (R, 2 sum C)."""
+        sigma = torch.tensor(levels, dtype=torch.float64, device="cpu")
+        weight = self.modulation.noise_proj.weight
+        return self.modulation.noise_table(c_noise(sigma).to(weight.device, weight.dtype, non_blocking=True))
+
+    def evaluator(self, noise: Tensor, a: Tensor) -> Evaluate:
+        """Return the sampler's callable for some noise rows and the factors a (N, D + S)."""
+        factor = self.modulation.factor_table(a)
+        if self.buffered is not None:
+            return self.buffered.evaluator(Tables(noise, factor))
+        network = self.network
+
+        def evaluate(scaled: Tensor, level: int) -> Tensor:
+            return network(scaled, *fold(noise[level], factor))
+
+        return evaluate
+
+
+class PreparedEncoder(nn.Module):
+    """A sequence encoder with its frame network prepared; the recurrent part keeps the model's type."""
+
+    def __init__(self, encoder: SequenceEncoder, recipe: Recipe, form: Form) -> None:
+        super().__init__()
+        with torch.device("meta"):  # No memory, and no numbers drawn.
+            twin = SequenceEncoder(recipe)
+        state = {k: v.detach().clone() for k, v in encoder.state_dict().items()}
+        twin.load_state_dict(state, assign=True)
+        frame = encoder.frame
+        if isinstance(frame, UNet):
+            twin.frame = _Cast(PreparedUNet(frame, form), form.dtype)
+        elif form.buffers:
+            assert isinstance(frame, MLPFrameEncoder)
+            twin.frame = PreparedFrameMLP(frame)
+        self.twin = twin.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the static and the dynamic factors."""
+        factors = self.twin(x, lengths)
+        return factors.static, factors.dynamic
+
+
+class _Cast(nn.Module):
+    """A network in a type of its own."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x.to(self.dtype)).to(x.dtype).contiguous()
+
+
+def _sliced(network: nn.Module, slices: list[slice]) -> Network:
+    def run(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return network(x, [scale[:, s] for s in slices], [shift[:, s] for s in slices])
+
+    return run
