@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from diffsda.edm.precondition import Precondition, c_noise
 from diffsda.edm.sampler import Evaluate
+from diffsda.kernels.backend import resolve
 from diffsda.nn.mlp import MLPBackbone
 from diffsda.nn.modulation import fold
 from diffsda.nn.unet import UNetBackbone
@@ -62,6 +63,8 @@ class Denoiser(nn.Module):
         sigma = sigma.to(torch.float32 if scaled.dtype != torch.float64 else torch.float64)
         tables = net.tables(c_noise(sigma), a)
         noise = tables.noise if level is None else tables.noise.index_select(0, level)
+        if isinstance(net, MLPBackbone) and _trains_on_cpu(net, scaled):
+            return net.unfolded(scaled, noise, tables.factor)
         noise = noise.unflatten(0, (-1, a.shape[0]))  # (K, N, 2 sum C)
         scale, shift = (t.flatten(0, 1) for t in net.fold(noise, tables.factor))
         return net.network(scaled, scale, shift)
@@ -81,3 +84,9 @@ class Denoiser(nn.Module):
             return net.network(scaled, *fold(tables.noise[level], tables.factor))
 
         return network
+
+
+def _trains_on_cpu(net: MLPBackbone, x: Tensor) -> bool:
+    """Whether gradients are wanted on plain torch, eagerly: a compiled network, or our kernels, want folded tables."""
+    compiled = "network" in vars(net)
+    return torch.is_grad_enabled() and not compiled and resolve("film_layer_norm", x.device) == "torch"

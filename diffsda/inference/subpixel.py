@@ -29,9 +29,8 @@ def upsample(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Shapes: x (N, C, H, W), weight from ``phase_weights``, bias (C',) -> (N, C', 2H, 2W) in the layout of the
     convolution.
     """
-    grid = F.conv2d(
-        x, weight, None if bias is None else bias.repeat(4), padding=1
-    )  # (N, 4 C', H+1, W+1); phase (p, q) of pixel (i, j) lies at (i+p, j+q)
+    # (N, 4 C', H+1, W+1): phase (p, q) of pixel (i, j) lies at (i+p, j+q).
+    grid = F.conv2d(x, weight, None if bias is None else bias.repeat(4), padding=1)
     n, c, h, w = grid.shape[0], grid.shape[1] // 4, x.shape[2], x.shape[3]
     sn, sc, sy, sx = grid.stride()
     # All four phases as one view, so that putting them in place is one copy.

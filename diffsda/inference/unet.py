@@ -172,7 +172,8 @@ class Shortcut(nn.Module):
 
     def __init__(self, conv: nn.Module, form: Form, before: Tensor | None, split: int | None) -> None:
         super().__init__()
-        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
         self.products, self.split = form.products, split
         weight, bias = conv.weight.detach(), wide(conv.bias)
         flat = weight[:, :, 0, 0]

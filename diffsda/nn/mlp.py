@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from diffsda.kernels.film_layer_norm import film_layer_norm
 from diffsda.nn.init import kaiming_
-from diffsda.nn.modulation import Modulation, Tables, fold
+from diffsda.nn.modulation import Modulate, Modulation, Tables, fold
 
 LAYERS = 5
 NOISE_FEATURES = 64
@@ -58,7 +58,6 @@ class MLPBackbone(nn.Module):
         self.norms = nn.ModuleList([RowNorm(width, dropout=dropout) for _ in range(LAYERS - 1)])
         for linear in self.linears[:-1]:
             kaiming_(linear)  # type: ignore[arg-type]
-        self._slices = self.modulation.slices()
 
     def tables(self, c_noise: Tensor, a: Tensor) -> Tables:
         """Return the modulation tables for noise levels c_noise (R,) and factors a (N, D + S)."""
@@ -68,10 +67,23 @@ class MLPBackbone(nn.Module):
 
     def network(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Run linear layers and norms: x (N, F), scale and shift (N, 4 * width) -> (N, F)."""
-        h = x
-        for i, (linear, norm, part) in enumerate(zip(self.linears, self.norms, self._slices)):
+        h, width = x, self.modulation.channels[0]
+        # Split, not sliced: the gradient of all parts is then one concatenation.
+        parts = zip(scale.split(width, 1), shift.split(width, 1))
+        for i, (linear, norm, part) in enumerate(zip(self.linears, self.norms, parts)):
+            h = norm(linear(h if i == 0 else torch.cat([h, x], dim=-1)), *part)
+        return self.linears[-1](torch.cat([h, x], dim=-1))
+
+    def unfolded(self, x: Tensor, noise: Tensor, factor: Tensor) -> Tensor:
+        """Run the network on tables that are not folded, as training on the CPU does.
+
+        Shapes: x (K*N, F), noise (K*N, 2 * 4 * width), factor (N, 2 * 4 * width) -> (K*N, F).
+        """
+        h, count, width = x, len(self.norms), self.modulation.channels[0]
+        noises, factors = noise.split(width, 1), factor.split(width, 1)
+        for i, (linear, norm) in enumerate(zip(self.linears, self.norms)):
             h = linear(h if i == 0 else torch.cat([h, x], dim=-1))
-            h = norm(h, scale[:, part], shift[:, part])
+            h = norm(Modulate.apply(h, noises[i], noises[count + i], factors[i], factors[count + i]))
         return self.linears[-1](torch.cat([h, x], dim=-1))
 
 

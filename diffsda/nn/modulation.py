@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from diffsda.nn.embedding import NoiseEmbedding
 from diffsda.nn.init import xavier_, xavier_rows_
@@ -42,6 +44,33 @@ def fold(noise: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     factor_scale, factor_shift = factor.chunk(2, dim=-1)
     gain = 1 + factor_scale
     return (1 + noise_scale) * gain, torch.addcmul(factor_shift, noise_shift, gain)
+
+
+class Modulate(torch.autograd.Function):
+    """Apply both halves of the modulation of one layer to rows, unfolded.
+
+    y = (h (1 + ts) + tb) (1 + as) + ab
+
+    Shapes: h, ts, tb, y (K*N, C), draw after draw; as, ab (N, C). Training on the CPU spends less on this than on
+    folding: what is folded there is as large as all activations together, and is read back once.
+    Source: DiffSDA Eq. 9, as ``fold``. Once differentiable.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, ts: Tensor, tb: Tensor, as_: Tensor, ab: Tensor) -> Tensor:
+        gain = 1 + as_
+        inner = torch.addcmul(h, h, ts).add_(tb)
+        ctx.save_for_backward(h, ts, inner, gain)
+        return torch.addcmul(ab, inner.unflatten(0, (-1, len(gain))), gain).flatten(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
+        h, ts, inner, gain = ctx.saved_tensors
+        draws = (-1, len(gain))
+        d_as, d_ab = (inner * dy).unflatten(0, draws).sum(0), dy.unflatten(0, draws).sum(0)
+        d_tb = (dy.unflatten(0, draws) * gain).flatten(0, 1)
+        return torch.addcmul(d_tb, d_tb, ts), d_tb * h, d_tb, d_as, d_ab
 
 
 class Modulation(nn.Module):

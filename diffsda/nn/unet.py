@@ -112,7 +112,6 @@ class UNetBackbone(nn.Module):
         )
         conditioned = [m.channels for m in self.blocks()]
         self.modulation = Modulation(conditioned, features=width, width=4 * width, factors=factors)
-        self._slices = self.modulation.slices()
 
     def blocks(self) -> list[AdaGNBlock]:
         """Return the conditioned blocks in running order."""
@@ -127,4 +126,6 @@ class UNetBackbone(nn.Module):
 
     def network(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Run convolutions, norms and attention: x (N, C, H, W), scale and shift (N, sum C) -> like x."""
-        return self.unet(x, [scale[:, s] for s in self._slices], [shift[:, s] for s in self._slices])
+        # Split, not sliced: the gradient of all parts is then one concatenation.
+        channels = list(self.modulation.channels)
+        return self.unet(x, scale.split(channels, 1), shift.split(channels, 1))
