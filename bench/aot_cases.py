@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from diffsda.bench.on_paper import Launch, on_paper
 from diffsda.bench.sass import SHARED_LIMIT
+from diffsda.bench.sites import norm_sites
 from diffsda.denoiser import build_backbone
 from diffsda.encoder import SequenceEncoder
+from diffsda.kernels import group_norm
 from diffsda.kernels.backend import BACKENDS
 from diffsda.kernels.launch import CUT_FOR, elsewhere
-from diffsda.nn.blocks import Norm
+from diffsda.nn.blocks import GROUPS, Norm
 from diffsda.nn.mlp import RowNorm
 from diffsda.presets import PRESETS
 from diffsda.recipe import Recipe
@@ -25,6 +27,8 @@ DTYPES = (torch.bfloat16, torch.float32)
 FRAMES = (160, 10)
 """Frames at once: a training batch of 16 clips, and one clip."""
 QUICK = ("voxceleb", "mug", "timit", "physionet")
+OFFSET = ("voxceleb", "mug")
+"""Presets whose norms are listed with ``offset`` too: frames of 32 and of 64 pixels a side."""
 NETS = ("group_norm", "film_layer_norm", "attention")
 
 
@@ -81,8 +85,13 @@ def _exists(op: str) -> bool:
 
 def _distinct(recipes: Iterator[Recipe] | Sequence[Recipe]) -> list[Recipe]:
     """Return one recipe for every set of networks."""
-    known = {(r.clips, r.backbone, r.encoder.width, r.encoder.multipliers, r.encoder.dropout): r for r in recipes}
-    return list(known.values())
+    return list({_networks(recipe): recipe for recipe in recipes}.values())
+
+
+def _networks(recipe: Recipe) -> tuple[object, ...]:
+    """Return what tells a recipe's networks from another's."""
+    encoder = recipe.encoder
+    return recipe.clips, recipe.backbone, encoder.width, encoder.multipliers, encoder.dropout
 
 
 def _nets(recipe: Recipe) -> list[Launch]:
@@ -98,7 +107,27 @@ def _nets(recipe: Recipe) -> list[Launch]:
                     with on_paper(channels_last=last) as noted, torch.set_grad_enabled(train):
                         _run(recipe, nets, dtype, count, last, train)
                     found += noted
+                if last:
+                    with on_paper() as noted:
+                        _norms_with_offset(recipe, dtype, count)
+                    found += noted
     return found
+
+
+def _norms_with_offset(recipe: Recipe, dtype: torch.dtype, count: int) -> None:
+    """Run the norms of a video preset's nets as inference does: channels_last, a constant a channel, no dropout."""
+    if _networks(recipe) not in {_networks(PRESETS[name]) for name in OFFSET}:
+        return
+    if dtype == torch.float32 and count != FRAMES[0]:
+        return  # One clip is listed in bfloat16 alone: the record stays short.
+    for site in norm_sites(recipe):
+        with torch.no_grad(), torch.device("meta"):
+            shapes = [(count, channels, site.size, site.size) for channels in (site.channels, site.skipped)]
+            x, skip = (torch.empty(s, dtype=dtype).contiguous(memory_format=torch.channels_last) for s in shapes)
+            one = torch.empty(site.total)
+            scale = torch.empty((count, site.total), dtype=dtype) if site.modulated else None
+            options = {"scale": scale, "shift": scale, "act": site.act, "skip": skip if site.skipped else None}
+            group_norm(x, one, one, groups=GROUPS, offset=one, **options)
 
 
 def _cut(recipe: Recipe) -> list[Launch]:
@@ -131,6 +160,7 @@ def _through_shared_memory(recipe: Recipe) -> list[Launch]:
                 torch.no_grad(),
             ):
                 _run(recipe, nets, dtype, FRAMES[0], last=True, train=False)
+                _norms_with_offset(recipe, dtype, FRAMES[0])
             gluon = [launch for launch in noted if launch.specialisation.kernel.is_gluon()]
             found += [dataclasses.replace(launch, targets=targets) for launch in gluon]
     return found

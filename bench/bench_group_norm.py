@@ -21,7 +21,7 @@ LARGE = ((160, 192, 32), (160, 64, 64), (160, 768, 16), (160, 384, 32), (320, 19
 
 
 def cases() -> list[Case]:
-    """Return large tensors both ways, every site of the voxceleb net, other types, layouts and dropout."""
+    """Return large tensors both ways, every site of the voxceleb net, other types, layouts, dropout and offset."""
     found = [_case(*shape, direction="forward", goals=("gn_forward",)) for shape in LARGE]
     found += [_case(*shape, direction="backward", goals=("gn_backward",)) for shape in LARGE]
     found += sites()
@@ -30,6 +30,8 @@ def cases() -> list[Case]:
         for direction in ("forward", "backward")
         for other in ({"dtype": "float32"}, {"dtype": "float16"}, {"last": False}, {"dropout": 0.1})
     ]
+    # The bias of the convolution before, which eager torch adds in a pass of its own.
+    found += [_case(160, c, 32, direction="forward", offset=True, skipped=s) for c, s in ((192, 0), (384, 192))]
     return found
 
 
@@ -61,16 +63,18 @@ def sites(frames: int = 160) -> list[Case]:
 def _case(
     n: int, c: int, size: int, *, direction: str, dtype: str = "bfloat16", modulated: bool = True, act: str = "silu",
     last: bool = True, dropout: float = 0.0, skipped: int = 0, few: bool = False, count: int = 1,
-    graph: bool = False, goals: tuple[str, ...] = (),
+    graph: bool = False, offset: bool = False, goals: tuple[str, ...] = (),
 ) -> Case:  # fmt: skip
     kind = getattr(torch, dtype)
     count_bytes = cost.forward if direction == "forward" else cost.backward
-    moved = count_bytes(n, c, size * size, kind, groups=GROUPS, modulated=modulated, last=last)
+    also = {"offset": True} if offset else {}
+    moved = count_bytes(n, c, size * size, kind, groups=GROUPS, modulated=modulated, last=last, **also)
     words = [f"{n}x{c}x{size}x{size}", "site" * few, "modulated" * modulated, act, "nchw" * (not last)]
-    words += [f"{skipped} from skip" * bool(skipped), f"dropout {dropout}" * bool(dropout)]
+    words += [f"{skipped} from skip" * bool(skipped), f"dropout {dropout}" * bool(dropout), "offset" * offset]
     setting = {
         "shape": (n, c, size), "modulated": modulated, "act": act, "last": last, "dropout": dropout,
-        "skipped": skipped, "few": few, "compile": bool(goals) and not few and (n, c, size) in LARGE[:2],
+        "skipped": skipped, "few": few or offset, "offset": offset,
+        "compile": bool(goals) and not few and (n, c, size) in LARGE[:2],
     }  # fmt: skip
     name = " ".join(filter(None, words))
     return Case("group_norm", name, dtype, direction, moved, setting, graph=graph, count=count, goals=goals)
@@ -90,25 +94,30 @@ def peers(case: Case, device: torch.device) -> Peers:
     skip = clip(s["skipped"]) if s["skipped"] else None
     x, weight, bias = clip(c - s["skipped"]), *(torch.randn(c, device=device) for _ in range(2))
     scale, shift = (torch.randn((n, c), device=device) for _ in range(2)) if s["modulated"] else (None, None)
-    inputs = (x, weight, bias, scale, shift, skip)
+    offset = torch.randn(c, device=device) if s["offset"] else None
+    inputs = (x, weight, bias, scale, shift, skip, offset)
     state = DropoutState(0, device).tensor
 
     def ours(which: str) -> Callable[..., Tensor]:
-        def run(x: Tensor, w: Tensor, b: Tensor, scale: Any, shift: Any, skip: Any) -> Tensor:
+        def run(x: Tensor, w: Tensor, b: Tensor, scale: Any, shift: Any, skip: Any, offset: Any) -> Tensor:
             with backend("triton") if which == "triton" else backend(group_norm=which):
                 return group_norm(
                     x, w, b, groups=GROUPS, scale=scale, shift=shift, act=s["act"], dropout=s["dropout"], skip=skip,
-                    state=state,
+                    offset=offset, state=state,
                 )  # fmt: skip
 
         return run
 
-    def eager(x: Tensor, w: Tensor, b: Tensor, scale: Any, shift: Any, skip: Any) -> Tensor:
+    def eager(x: Tensor, w: Tensor, b: Tensor, scale: Any, shift: Any, skip: Any, offset: Any) -> Tensor:
+        if offset is not None:
+            # As convolutions do: in x's type, each adding its own.
+            own = offset.to(x.dtype)[:, None, None]
+            x, skip = x + own[: x.shape[1]], skip if skip is None else skip + own[x.shape[1] :]
         options: dict[str, Any] = {"scale": scale, "shift": shift, "act": s["act"], "skip": skip}
         return reference.group_norm(x, w, b, groups=GROUPS, dropout=s["dropout"], **options)
 
     # torch's norm wants parameters of its input's type; casting them is not timed.
-    theirs = (x, weight.to(case.kind), bias.to(case.kind), scale, shift, skip)
+    theirs = (x, weight.to(case.kind), bias.to(case.kind), scale, shift, skip, offset)
     functions: dict[str, Any] = {OURS: (ours("triton"), inputs), EAGER: (eager, theirs)}
     # Smaller slabs stay in registers either way.
     if s["last"] and not s["dropout"] and case.direction == "forward" and skip is None and size >= 32 and _gluon():

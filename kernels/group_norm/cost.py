@@ -20,14 +20,15 @@ def forward(
     processors: int = 132,
     shared: bool = False,
     room: int = 227 * 1024,
+    offset: bool = False,
 ) -> Cost:
     """Return the cost of y: x read, y written, and the small tensors that cannot be avoided.
 
-    Parameters, modulation and statistics are float32. Read again: x where the slab does not stay on chip,
-    parameters and modulation by every program that shares a slab, and partial statistics.
+    Parameters, ``offset``, modulation and statistics are float32. Read again: x where the slab does not stay on chip,
+    parameters, offset and modulation by every program that shares a slab, and partial statistics.
     """
     x = samples * channels * pixels * kind.itemsize
-    small = 4 * (2 * channels + (2 * samples * channels if modulated else 0))
+    small = 4 * ((2 + offset) * channels + (2 * samples * channels if modulated else 0))
     statistics = 4 * 2 * samples * groups
     cut = plan(samples, channels, groups, pixels, last=last, backward=False, processors=processors, item=kind.itemsize)
     reread = 4 * 2 * channels * (samples * cut.splits - 1)  # weight and bias, once a sample and split
@@ -41,6 +42,10 @@ def forward(
         reread += x + partial + partial * cut.splits
     elif not cut.resident:
         reread += x
+    if offset:
+        # Once a program of every pass; from shared memory three times: for both sums and for the result.
+        times = 3 if through else 2 * cut.splits if cut.splits > 1 else 1
+        reread += 4 * channels * (samples * times - 1)
     # Two operations for the mean, three for the deviation, two to apply, four for SiLU.
     return Cost(x + small, x + statistics, reread, flops=11 * samples * channels * pixels)
 

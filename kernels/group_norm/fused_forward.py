@@ -5,6 +5,9 @@ apply them: 4 useful bytes an element in bf16, 6 moved. With RESIDENT the slab s
 ``measure`` and ``apply``: the pixels of a slab are split over programs, for batches too small to fill the device
 otherwise. Partial statistics go through a workspace and are put together in a fixed order.
 
+``offset``, a constant a channel, costs 4 bytes a channel and no instruction an element: a channel's deviations do not
+know it, its mean takes it once, and what is subtracted from an element is the group's mean less the constant.
+
 Float32: statistics, modulation, activation. Largest sample: 2^31 - 1 elements; any number of samples.
 """
 
@@ -16,8 +19,10 @@ import triton.language as tl
 from diffsda.kernels.group_norm.fused_tile import (
     affine,
     by_channel,
+    centres,
     groups_at,
     keeps,
+    levels,
     load,
     members,
     moments,
@@ -29,12 +34,12 @@ from diffsda.kernels.group_norm.fused_tile import (
 
 @triton.jit
 def finish(
-    v, y, state, site, n, p, live, c, c0, real, centre, gain, offset, first, P,
+    v, y, state, site, n, p, live, c, c0, real, centre, gain, base, first, P,
     C: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr, SILU: tl.constexpr,
     THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
 ):  # fmt: skip
     """Normalise, activate, drop out and store a tile."""
-    z = (v - centre[None, :]) * gain[None, :] + offset[None, :]
+    z = (v - centre[None, :]) * gain[None, :] + base[None, :]
     if SILU:
         z = z * tl.sigmoid(z)
     if THRESHOLD > 0:
@@ -45,10 +50,10 @@ def finish(
 
 @triton.jit(do_not_specialize=["site"])
 def normalise(
-    x, skip, weight, bias, scale, shift, y, mean, rstd, state, used, site, scale_row, shift_row, P, eps,
+    x, skip, offset, weight, bias, scale, shift, y, mean, rstd, state, used, site, scale_row, shift_row, P, eps,
     C1: tl.constexpr, C2: tl.constexpr, CG: tl.constexpr, SLAB: tl.constexpr, GB: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr, RESIDENT: tl.constexpr, LAST: tl.constexpr, MODULATED: tl.constexpr,
-    SILU: tl.constexpr, THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, RESIDENT: tl.constexpr, LAST: tl.constexpr, OFFSET: tl.constexpr,
+    MODULATED: tl.constexpr, SILU: tl.constexpr, THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
 ):  # fmt: skip
     """Do everything for one slab of one sample."""
     C: tl.constexpr = C1 + C2
@@ -62,33 +67,37 @@ def normalise(
     v = tl.zeros((BP, BC), tl.float32)
     if RESIDENT:
         v = load(x, skip, n, lane, c, lane < P, real, P, C1, C2, LAST)
-        group, deviation = moments(v, tl.zeros((BP, BC), tl.float32), (lane < P).to(tl.float32), P, member, CG)
+        level = levels(offset, c, real, BC, OFFSET)
+        count = (lane < P).to(tl.float32)
+        group, deviation = moments(v, tl.zeros((BP, BC), tl.float32), count, P, level, member, CG, OFFSET)
     else:
         lanes, square, count = stream(x, skip, n, c, real, 0, P, P, C1, C2, BP, BC, LAST)
-        group, deviation = moments(lanes, square, count, P, member, CG)
+        level = levels(offset, c, real, BC, OFFSET)
+        group, deviation = moments(lanes, square, count, P, level, member, CG, OFFSET)
     inverse = 1.0 / tl.sqrt(deviation / (P * CG) + eps)
     place, inside = groups_at(n, slab, C, CG, SLAB, GB)
     tl.store(mean + place, group, mask=inside)
     tl.store(rstd + place, inverse, mask=inside)
-    gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
+    gain, base = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
     gain = gain * by_channel(inverse, member)
-    centre = by_channel(group, member)
+    centre = centres(group, level, member, OFFSET)
     if RESIDENT:
-        finish(v, y, state, site, n, lane, lane < P, c, c0, real, centre, gain, offset, 0, P,
+        finish(v, y, state, site, n, lane, lane < P, c, c0, real, centre, gain, base, 0, P,
                C, BP, BC, LAST, SILU, THRESHOLD, KEPT)  # fmt: skip
     else:
         for first in range(0, P, BP):
             p = first + lane
             v = load(x, skip, n, p, c, p < P, real, P, C1, C2, LAST)
-            finish(v, y, state, site, n, p, p < P, c, c0, real, centre, gain, offset, first, P,
+            finish(v, y, state, site, n, p, p < P, c, c0, real, centre, gain, base, first, P,
                    C, BP, BC, LAST, SILU, THRESHOLD, KEPT)  # fmt: skip
 
 
 @triton.jit
 def measure(
-    x, skip, partial, P, chunk,
+    x, skip, offset, partial, P, chunk,
     C1: tl.constexpr, C2: tl.constexpr, CG: tl.constexpr, SLAB: tl.constexpr, GB: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, SPLITS: tl.constexpr, LAST: tl.constexpr,
+    OFFSET: tl.constexpr,
 ):  # fmt: skip
     """Take mean and squared deviations of a part of a slab: partial (N, G, 2, SPLITS)."""
     C: tl.constexpr = C1 + C2
@@ -98,7 +107,8 @@ def measure(
     first = split * chunk
     last = tl.minimum(first + chunk, P)
     lanes, square, count = stream(x, skip, n, c, real, first, last, P, C1, C2, BP, BC, LAST)
-    group, deviation = moments(lanes, square, count, last - first, member, CG)
+    level = levels(offset, c, real, BC, OFFSET)
+    group, deviation = moments(lanes, square, count, last - first, level, member, CG, OFFSET)
     place, inside = groups_at(n, slab, C, CG, SLAB, GB)
     place = place * 2 * SPLITS + split
     tl.store(partial + place, group, mask=inside)
@@ -107,11 +117,11 @@ def measure(
 
 @triton.jit(do_not_specialize=["site"])
 def apply(
-    x, skip, weight, bias, scale, shift, y, partial, mean, rstd, state, used, site, scale_row, shift_row, P, chunk, eps,
+    x, skip, offset, weight, bias, scale, shift, y, partial, mean, rstd, state, used, site, scale_row, shift_row, P,
+    chunk, eps,
     C1: tl.constexpr, C2: tl.constexpr, CG: tl.constexpr, SLAB: tl.constexpr, GB: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr, SPLITS: tl.constexpr, SB: tl.constexpr, LAST: tl.constexpr,
-    MODULATED: tl.constexpr,
-    SILU: tl.constexpr, THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
+    OFFSET: tl.constexpr, MODULATED: tl.constexpr, SILU: tl.constexpr, THRESHOLD: tl.constexpr, KEPT: tl.constexpr,
 ):  # fmt: skip
     """Put the partial statistics of a slab together and apply them to a part of it."""
     C: tl.constexpr = C1 + C2
@@ -138,13 +148,13 @@ def apply(
     if split == 0:
         tl.store(mean + group0, group, mask=inside)
         tl.store(rstd + group0, inverse, mask=inside)
-    gain, offset = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
+    gain, base = affine(weight, bias, scale, shift, n, c, real, scale_row, shift_row, MODULATED)
     gain = gain * by_channel(inverse, member)
-    centre = by_channel(group, member)
+    centre = centres(group, levels(offset, c, real, BC, OFFSET), member, OFFSET)
     lane = tl.arange(0, BP)
     last = tl.minimum((split + 1) * chunk, P)
     for first in range(split * chunk, last, BP):
         p = first + lane
         v = load(x, skip, n, p, c, p < last, real, P, C1, C2, LAST)
-        finish(v, y, state, site, n, p, p < last, c, c0, real, centre, gain, offset, first, P,
+        finish(v, y, state, site, n, p, p < last, c, c0, real, centre, gain, base, first, P,
                C, BP, BC, LAST, SILU, THRESHOLD, KEPT)  # fmt: skip

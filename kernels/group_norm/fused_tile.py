@@ -72,6 +72,24 @@ def by_channel(values, member):
 
 
 @triton.jit
+def levels(offset, c, real, BC: tl.constexpr, OFFSET: tl.constexpr):
+    """Return the constant of every channel: (BC,)."""
+    level = tl.zeros((BC,), tl.float32)
+    if OFFSET:
+        level = tl.load(offset + c, mask=real, other=0.0).to(tl.float32)
+    return level
+
+
+@triton.jit
+def centres(group, level, member, OFFSET: tl.constexpr):
+    """Return what to take from a channel as it is stored, without its constant: (BC,)."""
+    centre = by_channel(group, member)
+    if OFFSET:
+        centre -= level
+    return centre
+
+
+@triton.jit
 def stream(
     x, skip, n, c, real, first, last, P,
     C1: tl.constexpr, C2: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, LAST: tl.constexpr,
@@ -101,17 +119,20 @@ def stream(
 
 
 @triton.jit
-def moments(mean, square, count, pixels, member, CG: tl.constexpr):
+def moments(mean, square, count, pixels, level, member, CG: tl.constexpr, OFFSET: tl.constexpr):
     """Put lanes together: (BP, BC), (BP, BC), (BP,) -> mean and squared deviations of every group, (GB,).
 
     Every mean is taken twice, the second time of what the first left over, so that large means cost no digits.
+    A channel's ``level`` (BC,) moves its means and leaves its deviations: nothing is added element by element.
     """
     counted = count[:, None] > 0
     channel = tl.sum(count[:, None] * mean, axis=0) / pixels  # (BC,)
     channel += tl.sum(tl.where(counted, count[:, None] * (mean - channel[None, :]), 0.0), axis=0) / pixels
+    if OFFSET:
+        channel += level
     group = by_group(channel, member) / CG  # (GB,)
     group += tl.sum(tl.where(member, channel[None, :] - group[:, None], 0.0), axis=1) / CG
-    apart = tl.where(counted, mean - by_channel(group, member)[None, :], 0.0)
+    apart = tl.where(counted, mean - centres(group, level, member, OFFSET)[None, :], 0.0)
     return group, by_group(tl.sum(square + count[:, None] * apart * apart, axis=0), member)
 
 

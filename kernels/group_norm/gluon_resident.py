@@ -7,6 +7,8 @@ in bf16, all useful. The slab's channels lie in two buffers of W0 and W1, powers
 16), so that nothing is spent on padding: 48 channels of 1024 pixels take 96 KiB, two programs share a Hopper
 multiprocessor.
 
+``offset``, a constant a channel, touches no element: it moves the channels' sums and what is subtracted from them.
+
 Float32: statistics, modulation, activation. No dropout, one source, pixels a multiple of CHUNK.
 The names used are those of Triton 3.6 and 3.7; ``fused_forward.normalise`` is its twin for the interpreter.
 """
@@ -50,6 +52,12 @@ def members(start, W: gl.constexpr, GB: gl.constexpr, CG: gl.constexpr, warps: g
 
 
 @gluon.jit
+def levels(offset, c0, W: gl.constexpr, warps: gl.constexpr):
+    """Return the constant of every channel of a part: (W,), one a thread."""
+    return gl.load(offset + c0 + gl.arange(0, W, layout=gl.SliceLayout(0, member_layout(warps)))).to(gl.float32)
+
+
+@gluon.jit
 def by_group(values, member, warps: gl.constexpr):
     """Sum over the channels of every group: (W,) in any layout -> (GB,)."""
     spread = gl.convert_layout(values, gl.SliceLayout(0, member_layout(warps)))
@@ -64,25 +72,37 @@ def by_channel(values, member, W: gl.constexpr, warps: gl.constexpr):
 
 
 @gluon.jit
+def centres(group, offset, c0, member, W: gl.constexpr, OFFSET: gl.constexpr, warps: gl.constexpr):
+    """Return what to take from a channel as it is stored, without its constant: (W,) in the tile's layout."""
+    if OFFSET:
+        # Read again where it is wanted, from the L1 cache: registers are what a program has least of.
+        picked = gl.sum(gl.where(member, group[:, None], 0.0), axis=0) - levels(offset, c0, W, warps)
+        centre = gl.convert_layout(picked, gl.SliceLayout(0, tile_layout(W, warps)))
+    else:
+        centre = by_channel(group, member, W, warps)
+    return centre
+
+
+@gluon.jit
 def finish(
-    smem, y, weight, bias, scale, shift, n, c0, group, inverse, member, scale_row, shift_row, P,
-    C: gl.constexpr, W: gl.constexpr, CHUNK: gl.constexpr, CHUNKS: gl.constexpr, MODULATED: gl.constexpr,
-    SILU: gl.constexpr, warps: gl.constexpr,
+    smem, offset, y, weight, bias, scale, shift, n, c0, group, inverse, member, scale_row, shift_row, P,
+    C: gl.constexpr, W: gl.constexpr, CHUNK: gl.constexpr, CHUNKS: gl.constexpr, OFFSET: gl.constexpr,
+    MODULATED: gl.constexpr, SILU: gl.constexpr, warps: gl.constexpr,
 ):  # fmt: skip
     """Normalise, activate and store a part."""
     layout: gl.constexpr = tile_layout(W, warps)
     c = c0 + gl.arange(0, W, layout=gl.SliceLayout(0, layout))
     gain = gl.load(weight + c).to(gl.float32)
-    offset = gl.load(bias + c).to(gl.float32)
+    base = gl.load(bias + c).to(gl.float32)
     if MODULATED:
         factor = gl.load(scale + n * scale_row + c).to(gl.float32)
         gain = gain * factor
-        offset = offset * factor + gl.load(shift + n * shift_row + c).to(gl.float32)
+        base = base * factor + gl.load(shift + n * shift_row + c).to(gl.float32)
     gain = gain * by_channel(inverse, member, W, warps)
-    centre = by_channel(group, member, W, warps)
+    centre = centres(group, offset, c0, member, W, OFFSET, warps)
     for k in gl.static_range(CHUNKS):
         p = k * CHUNK + gl.arange(0, CHUNK, layout=gl.SliceLayout(1, layout))
-        z = (smem.index(k).load(layout).to(gl.float32) - centre[None, :]) * gain[None, :] + offset[None, :]
+        z = (smem.index(k).load(layout).to(gl.float32) - centre[None, :]) * gain[None, :] + base[None, :]
         if SILU:
             z = z / (1.0 + gl.exp(-z))
         gl.store(y + n * P * C + p[:, None] * C + c[None, :], z.to(y.dtype.element_ty))  # wide
@@ -90,9 +110,10 @@ def finish(
 
 @gluon.jit
 def normalise_resident(
-    x, weight, bias, scale, shift, y, mean, rstd, scale_row, shift_row, P, eps,
+    x, offset, weight, bias, scale, shift, y, mean, rstd, scale_row, shift_row, P, eps,
     C: gl.constexpr, CG: gl.constexpr, SLAB: gl.constexpr, GB: gl.constexpr, W0: gl.constexpr, W1: gl.constexpr,
-    CHUNK: gl.constexpr, CHUNKS: gl.constexpr, MODULATED: gl.constexpr, SILU: gl.constexpr, WARPS: gl.constexpr,
+    CHUNK: gl.constexpr, CHUNKS: gl.constexpr, OFFSET: gl.constexpr, MODULATED: gl.constexpr, SILU: gl.constexpr,
+    WARPS: gl.constexpr,
 ):  # fmt: skip
     """Do everything for one slab of one sample."""
     SLABS: gl.constexpr = C // SLAB
@@ -125,13 +146,17 @@ def normalise_resident(
     group = by_group(gl.sum(lanes0, axis=0), member0, WARPS)
     if W1 > 0:
         group += by_group(gl.sum(lanes1, axis=0), member1, WARPS)
+    if OFFSET:
+        group += P * by_group(levels(offset, c0, W0, WARPS), member0, WARPS)
+        if W1 > 0:
+            group += P * by_group(levels(offset, c0 + W0, W1, WARPS), member1, WARPS)
     group = group / (P * CG)
     # Once more over what the first mean left, from shared memory: large means cost no digits.
-    centre0 = by_channel(group, member0, W0, WARPS)
+    centre0 = centres(group, offset, c0, member0, W0, OFFSET, WARPS)
     left0 = gl.zeros([CHUNK, W0], gl.float32, layout0)
     square0 = gl.zeros([CHUNK, W0], gl.float32, layout0)
     if W1 > 0:
-        centre1 = by_channel(group, member1, W1, WARPS)
+        centre1 = centres(group, offset, c0 + W0, member1, W1, OFFSET, WARPS)
         left1 = gl.zeros([CHUNK, W1], gl.float32, layout1)
         square1 = gl.zeros([CHUNK, W1], gl.float32, layout1)
     for k in gl.static_range(CHUNKS):
@@ -154,8 +179,8 @@ def normalise_resident(
     place = n * (C // CG) + slab * (SLAB // CG) + g
     gl.store(mean + place, group, mask=g < SLAB // CG)
     gl.store(rstd + place, inverse, mask=g < SLAB // CG)
-    finish(first, y, weight, bias, scale, shift, n, c0, group, inverse, member0, scale_row, shift_row, P,
-           C, W0, CHUNK, CHUNKS, MODULATED, SILU, WARPS)  # fmt: skip
+    finish(first, offset, y, weight, bias, scale, shift, n, c0, group, inverse, member0, scale_row, shift_row, P,
+           C, W0, CHUNK, CHUNKS, OFFSET, MODULATED, SILU, WARPS)  # fmt: skip
     if W1 > 0:
-        finish(second, y, weight, bias, scale, shift, n, c0 + W0, group, inverse, member1, scale_row, shift_row, P,
-               C, W1, CHUNK, CHUNKS, MODULATED, SILU, WARPS)  # fmt: skip
+        finish(second, offset, y, weight, bias, scale, shift, n, c0 + W0, group, inverse, member1, scale_row, shift_row,
+               P, C, W1, CHUNK, CHUNKS, OFFSET, MODULATED, SILU, WARPS)  # fmt: skip

@@ -74,10 +74,12 @@ def forward(
     state: Tensor | None,
     site: int,
     shared: bool,
+    offset: Tensor | None = None,
 ) -> Forward:
     """Return y, mean (N, G), rstd (N, G) and the (seed, offset) that dropout used.
 
-    ``shared``: large slabs go through shared memory (``gluon_resident``) where one fits.
+    ``shared``: large slabs go through shared memory (``gluon_resident``) where one fits. ``offset`` (C,) is added to
+    every channel of x and skip first.
     """
     from diffsda.kernels.group_norm import fused_forward
 
@@ -102,18 +104,20 @@ def forward(
         item=x.element_size(),
     )
     scale, shift = _rows(scale), _rows(shift)
+    offset = None if offset is None else offset.contiguous()
     if shared and last and skip is None and not threshold(dropout) and not cut.resident:
         slab = shared_slab(channels, groups, pixels, x.element_size(), shared_memory(x.device))
         if slab is not None and x.shape[0] * (channels // slab.channels) >= processors(x.device):
-            _through_shared_memory(x, weight, bias, scale, shift, y, mean, rstd, pixels, act, eps, slab)
+            _through_shared_memory(x, weight, bias, scale, shift, y, mean, rstd, pixels, act, eps, slab, offset)
             return y, mean, rstd, used
     arguments: dict[str, Argument] = {
-        "x": x, "skip": skip, "weight": weight.contiguous(), "bias": bias.contiguous(),
+        "x": x, "skip": skip, "offset": offset, "weight": weight.contiguous(), "bias": bias.contiguous(),
         "scale": scale, "shift": shift, "y": y, "mean": mean, "rstd": rstd, "state": state,
         "used": used, "site": site, "scale_row": _row(scale), "shift_row": _row(shift),
         "P": pixels, "eps": eps,
     }  # fmt: skip
     shape = _shape(cut, x.shape[1], second, channels // groups, last)
+    shape["OFFSET"] = offset is not None
     after = {"MODULATED": scale is not None, "SILU": act == "silu", **_dropping(dropout)}
     slabs = x.shape[0] * (channels // cut.slab)
     if cut.splits == 1:
@@ -133,7 +137,7 @@ def forward(
     launch(
         fused_forward.measure,
         grid,
-        {"x": x, "skip": skip, "partial": partial, "P": pixels, "chunk": cut.chunk},
+        {"x": x, "skip": skip, "offset": offset, "partial": partial, "P": pixels, "chunk": cut.chunk},
         {**shape, "SPLITS": cut.splits},
         warps=cut.warps,
         registers=cut.registers,
@@ -164,6 +168,7 @@ def _through_shared_memory(
     act: str,
     eps: float,
     slab: Slab,
+    offset: Tensor | None,
 ) -> None:
     from diffsda.kernels.group_norm import gluon_resident
 
@@ -172,14 +177,14 @@ def _through_shared_memory(
         gluon_resident.normalise_resident,
         (x.shape[0] * (channels // slab.channels),),
         {
-            "x": x, "weight": weight.contiguous(), "bias": bias.contiguous(), "scale": scale, "shift": shift,
-            "y": y, "mean": mean, "rstd": rstd, "scale_row": _row(scale), "shift_row": _row(shift),
-            "P": pixels, "eps": eps,
+            "x": x, "offset": offset, "weight": weight.contiguous(), "bias": bias.contiguous(),
+            "scale": scale, "shift": shift, "y": y, "mean": mean, "rstd": rstd,
+            "scale_row": _row(scale), "shift_row": _row(shift), "P": pixels, "eps": eps,
         },
         {
             "C": channels, "CG": channels // groups, "SLAB": slab.channels, "GB": slab.groups, "W0": slab.first,
-            "W1": slab.second, "CHUNK": slab.chunk, "CHUNKS": slab.chunks, "MODULATED": scale is not None,
-            "SILU": act == "silu", "WARPS": slab.warps,
+            "W1": slab.second, "CHUNK": slab.chunk, "CHUNKS": slab.chunks, "OFFSET": offset is not None,
+            "MODULATED": scale is not None, "SILU": act == "silu", "WARPS": slab.warps,
         },
         warps=slab.warps,
     )  # fmt: skip

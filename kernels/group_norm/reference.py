@@ -21,15 +21,22 @@ def group_norm(
     eps: float = 1e-5,
     dropout: float = 0.0,
     skip: Tensor | None = None,
+    offset: Tensor | None = None,
 ) -> Tensor:
     """Normalise by group, modulate per sample and channel, activate, drop out; see ``diffsda.kernels.group_norm``.
 
     Dropout draws from torch's generator.
     """
-    check(x, weight, bias, groups=groups, scale=scale, shift=shift, act=act, dropout=dropout, skip=skip)
+    check(x, weight, bias, groups=groups, scale=scale, shift=shift, act=act, dropout=dropout, skip=skip, offset=offset)
     if skip is not None:
         x = torch.cat([x, skip], dim=1)
-    y = F.group_norm(x, groups, weight, bias, eps)
+    if offset is None:
+        y = F.group_norm(x, groups, weight, bias, eps)
+    else:
+        # The sum is never rounded to 16 bits: that would cost x its digits where offsets are large.
+        wide = torch.promote_types(x.dtype, torch.float32)
+        x, kind = x.to(wide) + offset.to(wide)[:, None, None], x.dtype
+        y = F.group_norm(x, groups, weight.to(wide), bias.to(wide), eps).to(kind)
     if scale is not None and shift is not None:
         # Two small (N, C) tensors against a large one: one fused pass over x.
         y = torch.addcmul(_spread(shift, y), y, _spread(scale, y))
@@ -50,6 +57,7 @@ def check(
     act: str,
     dropout: float,
     skip: Tensor | None,
+    offset: Tensor | None = None,
 ) -> None:
     """Refuse what does not belong together.
 
@@ -63,6 +71,8 @@ def check(
     if groups < 1 or channels % groups:
         raise InputError(f"group_norm: got {channels} channels, expected a multiple of {groups} groups")
     _check_parameters(x, channels, weight, bias, scale, shift)
+    if offset is not None:
+        _check_offset(x, channels, offset)
     if act not in ("silu", "none"):
         raise InputError(f"group_norm: got act {act!r}, expected 'silu' or 'none'")
     if not 0 <= dropout < 1:
@@ -99,6 +109,14 @@ def _check_parameters(
     for name, tensor in (("weight", weight), ("bias", bias), ("scale", scale), ("shift", shift)):
         if tensor is not None and tensor.device != x.device:
             raise InputError(f"group_norm: got {name} on {tensor.device}, expected x's {x.device}")
+
+
+def _check_offset(x: Tensor, channels: int, offset: Tensor) -> None:
+    if offset.shape != (channels,) or not offset.is_floating_point() or offset.device != x.device:
+        raise InputError(
+            f"group_norm: got offset {tuple(offset.shape)} {offset.dtype} on {offset.device}, expected {(channels,)} "
+            f"of a floating-point type on x's {x.device}: a constant a channel, x's first, then skip's"
+        )
 
 
 def _spread(per_channel: Tensor, like: Tensor) -> Tensor:

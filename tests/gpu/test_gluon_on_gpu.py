@@ -22,8 +22,8 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("n", "c", "h", "w", "dtype"), SHAPES)
-@pytest.mark.parametrize("modulated", [True, False])
-def test_it_computes_what_its_twin_does(monkeypatch, n, c, h, w, dtype, modulated):
+@pytest.mark.parametrize(("modulated", "shifted"), [(True, False), (False, False), (True, True)])
+def test_it_computes_what_its_twin_does(monkeypatch, n, c, h, w, dtype, modulated, shifted):
     draw = torch.Generator(CUDA).manual_seed(0)
 
     def normal(*shape):
@@ -32,15 +32,17 @@ def test_it_computes_what_its_twin_does(monkeypatch, n, c, h, w, dtype, modulate
     x = (normal(n, c, h, w) + 3).to(dtype).contiguous(memory_format=torch.channels_last)
     weight, bias = normal(c), normal(c)
     modulation = {"scale": normal(n, c) + 1, "shift": normal(n, c)} if modulated else {}
+    offset = 3 * normal(c) if shifted else None
     taken, real = [], launches._through_shared_memory
     monkeypatch.setattr(launches, "_through_shared_memory", lambda *a: taken.append(a) or real(*a))
     with backend(group_norm="gluon"):
-        got = group_norm(x, weight, bias, groups=32, **modulation)
+        got = group_norm(x, weight, bias, groups=32, offset=offset, **modulation)
     assert taken, "the call did not go through shared memory"
     with backend("triton"):
-        twin = group_norm(x, weight, bias, groups=32, **modulation)
+        twin = group_norm(x, weight, bias, groups=32, offset=offset, **modulation)
     rows = slice(0, 4)
     few = {k: v[rows].double() for k, v in modulation.items()}
+    few["offset"] = offset if offset is None else offset.double()
     exact = reference.group_norm(x[rows].double(), weight.double(), bias.double(), groups=32, **few)
     own = (twin[rows].double() - exact).norm()
     assert (got[rows].double() - exact).norm() <= 2 * own + 1e-6 * exact.norm()

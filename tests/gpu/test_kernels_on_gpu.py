@@ -45,6 +45,33 @@ def test_values_and_gradients(name, kind):
     compare(CALLS[name](CUDA, DTYPES[kind]), DTYPES[kind])
 
 
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize(("n", "c", "size", "skip"), [(160, 192, 32, 0), (160, 384, 8, 192), (1, 576, 32, 192)])
+def test_group_norm_with_a_constant_a_channel(n, c, size, skip, kind):
+    draw = torch.Generator(CUDA).manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=draw, device=CUDA)
+
+    def clip(channels):
+        return normal(n, channels, size, size).to(DTYPES[kind]).contiguous(memory_format=torch.channels_last)
+
+    x, other = clip(c - skip), clip(skip) if skip else None
+    small = {"scale": normal(n, c) + 1, "shift": normal(n, c), "offset": 3 + 3 * normal(c)}
+    weight, bias = normal(c), normal(c)
+
+    def plain(dtype):
+        given = {k: v if v is None else v.to(dtype) for k, v in (small | {"skip": other}).items()}
+        with torch.no_grad(), backend("torch"):
+            return group_norm(x.to(dtype), weight.to(dtype), bias.to(dtype), groups=32, **given)
+
+    exact = plain(torch.float64)
+    with torch.no_grad(), backend("triton"):
+        got = group_norm(x, weight, bias, groups=32, skip=other, **small)
+    allowed = {"fp32": 2e-6, "bf16": 6e-3, "fp16": 8e-4}[kind] + 2 * relative(plain(torch.float32), exact)
+    assert relative(got, exact) <= allowed
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_everything_is_written_and_the_same_bits_come_twice(name):
     call = CALLS[name](CUDA, torch.bfloat16)

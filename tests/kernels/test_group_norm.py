@@ -66,8 +66,53 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     torch.testing.assert_close(dropped[dropped != 0], whole[dropped != 0] / 0.75)
 
 
+@pytest.mark.parametrize("joined", [False, True], ids=["one source", "two sources"])
+def test_a_constant_a_channel_is_added_first(joined):
+    x, weight, bias, scale, shift = inputs(True)
+    offset = torch.linspace(-3, 3, 8, dtype=torch.float64, requires_grad=True)
+    wanted = formula(x + offset[:, None, None], weight, bias, 4, scale, shift)
+
+    def call(x, weight, bias, scale, shift, offset):
+        sources = {"skip": x[:, 5:]} if joined else {}
+        first = x[:, :5] if joined else x
+        return group_norm(first, weight, bias, groups=4, scale=scale, shift=shift, offset=offset, **sources)
+
+    given = (x, weight, bias, scale, shift, offset)
+    torch.testing.assert_close(call(*given), wanted)
+    assert torch.autograd.gradcheck(call, given)
+
+
+def test_a_large_constant_is_not_rounded_to_half_precision():
+    x, weight, bias, *_ = inputs()
+    half = x.to(torch.bfloat16)
+    offset = torch.full((8,), 300.0)  # bfloat16 counts in twos there
+    y = group_norm(half, weight.float(), bias.float(), groups=4, offset=offset)
+    assert y.dtype == torch.bfloat16
+    exact = formula(half.double() + 300, weight, bias, 4)
+    assert (y - exact).norm() < 1e-2 * exact.norm()
+    rounded = formula((half + offset.bfloat16()[:, None, None]).double(), weight, bias, 4)
+    assert (rounded - exact).norm() > 0.1 * exact.norm()
+
+
+def test_a_constant_a_channel_compiles_whole():
+    x, weight, bias, scale, shift = (t.float() for t in inputs())
+    offset = torch.randn(8, requires_grad=True)
+
+    def call(x, offset):
+        return group_norm(x, weight, bias, groups=4, scale=scale, shift=shift, offset=offset)
+
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, offset), call(x, offset))
+    torch._dynamo.reset()
+
+
 def test_refusals():
     x, weight, bias, scale, shift = inputs()
+    for offset in (torch.zeros(7), torch.zeros(3, 8), torch.zeros(8, dtype=torch.int64), torch.zeros(8, device="meta")):
+        with pytest.raises(ValueError, match=r"got offset .*, expected \(8,\) of a floating-point type"):
+            group_norm(x, weight, bias, groups=4, offset=offset)
+    with pytest.raises(ValueError, match="got offset of type float"):
+        group_norm(x, weight, bias, groups=4, offset=0.5)
     with pytest.raises(ValueError, match="multiple of 3"):
         group_norm(x, weight, bias, groups=3)
     with pytest.raises(ValueError, match=r"expected \(3, 8\)"):

@@ -10,7 +10,7 @@ WIDTHS = (64, 128, 192, 256, 384, 576, 768)
 PIXELS = (16, 64, 256, 1024, 4096, 49, 1023)
 
 
-@pytest.mark.parametrize(("channels", "pixels"), itertools.product(WIDTHS, PIXELS))
+@pytest.mark.parametrize(("channels", "pixels"), list(itertools.product(WIDTHS, PIXELS)))
 def test_every_norm_of_the_nets(channels, pixels):
     for samples, last, backward, item in itertools.product((1, 10, 160, 5000), (True, False), (True, False), (2, 4)):
         cut = plan(samples, channels, 32, pixels, last=last, backward=backward, processors=132, item=item)
