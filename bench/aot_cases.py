@@ -125,7 +125,7 @@ def _norms_with_offset(recipe: Recipe, dtype: torch.dtype, count: int) -> None:
             shapes = [(count, channels, site.size, site.size) for channels in (site.channels, site.skipped)]
             x, skip = (torch.empty(s, dtype=dtype).contiguous(memory_format=torch.channels_last) for s in shapes)
             one = torch.empty(site.total)
-            scale = torch.empty((count, site.total), dtype=dtype) if site.modulated else None
+            scale = torch.empty((count, site.total)) if site.modulated else None  # prepared nets modulate in float32
             options = {"scale": scale, "shift": scale, "act": site.act, "skip": skip if site.skipped else None}
             group_norm(x, one, one, groups=GROUPS, offset=one, **options)
 

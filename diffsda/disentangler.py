@@ -42,9 +42,12 @@ class Disentangler(ABC):
 
     @abstractmethod
     def _follow(
-        self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress
+        self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress, frames: int
     ) -> Tensor:
-        """Follow a plan from rows x (N, ...) under the factors a (N, D + S); return where it ends, like x."""
+        """Follow a plan from rows x (N, ...) under the factors a (N, D + S); return where it ends, like x.
+
+        ``frames``: rows of a clip, where all are whole.
+        """
 
     @abstractmethod
     def _like(self) -> Tensor:
@@ -212,7 +215,7 @@ class Disentangler(ABC):
 
         noise = None if fresh is None else lambda: chosen(fresh().flatten(0, 1))
         with self.evaluating():
-            y = self._follow(chosen(flat), chosen(a), plan, noise, progress)
+            y = self._follow(chosen(flat), chosen(a), plan, noise, progress, x.shape[1])
         if rows is not None:
             y = torch.zeros_like(flat).index_copy(0, rows, y)
         return _blank(y.unflatten(0, frames), lengths)

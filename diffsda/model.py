@@ -133,7 +133,7 @@ class DiffSDA(Disentangler, nn.Module):
         return self.encoder(x, lengths)
 
     def _follow(
-        self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress
+        self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress, frames: int
     ) -> Tensor:
         return heun(self.denoiser.evaluate(plan.levels, a), x, plan, fresh=fresh, progress=progress)
 

@@ -117,14 +117,16 @@ class Session(Disentangler):
             return Factors(*over(self._clip_tiles, x.shape[0], run, forget=self._forget))
 
     def _follow(
-        self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress
+        self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress, frames: int
     ) -> Tensor:
         noise = self._noise_rows(plan.levels)
         churned = sum(step.churn > 0 for step in plan.steps)
         if churned and fresh is None:
             raise ValueError("the plan adds noise (S_churn > 0), expected a source of it in `fresh`")
         draws = [fresh() for _ in range(churned)] if fresh is not None else []
-        share = _Share(progress, plan) if x.shape[0] > self._tiles.size(x.shape[0]) or self._graphed else None
+        unit = frames if self._tiles.fixed else 1
+        tiled = x.shape[0] > self._tiles.size(x.shape[0], unit)
+        share = _Share(progress, plan) if tiled or self._graphed else None
 
         def solve(x: Tensor, a: Tensor, noise: Tensor, *draws: Tensor) -> Tensor:
             left = iter(draws)
@@ -139,17 +141,12 @@ class Session(Disentangler):
             return (y[: given[0][0].shape[0]].clone(),)
 
         with torch.no_grad():
-            unit = self._unit
             done = share.advance if share is not None else lambda share: None
             return over(self._tiles, x.shape[0], run, unit=unit, forget=self._forget, done=done)[0]
 
     @property
     def _graphed(self) -> bool:
         return self.device.type == "cuda" and self.execution.route != "eager"
-
-    @property
-    def _unit(self) -> int:
-        return self.recipe.clips.frames or 1
 
     def _noise_rows(self, levels: tuple[float, ...]) -> Tensor:
         if levels not in self._noises:

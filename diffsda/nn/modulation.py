@@ -58,6 +58,7 @@ class Modulate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, ts: Tensor, tb: Tensor, as_: Tensor, ab: Tensor) -> Tensor:
+        """Return y; keep what the gradients need."""
         gain = 1 + as_
         inner = torch.addcmul(h, h, ts).add_(tb)
         ctx.save_for_backward(h, ts, inner, gain)
@@ -66,6 +67,7 @@ class Modulate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of what ``forward`` is given."""
         h, ts, inner, gain = ctx.saved_tensors
         draws = (-1, len(gain))
         d_as, d_ab = (inner * dy).unflatten(0, draws).sum(0), dy.unflatten(0, draws).sum(0)

@@ -31,6 +31,8 @@ def group_norm(
     if skip is not None:
         x = torch.cat([x, skip], dim=1)
     if offset is None:
+        if x.is_cuda and weight.dtype != x.dtype and not torch.is_autocast_enabled("cuda"):
+            weight, bias = weight.to(x.dtype), bias.to(x.dtype)  # torch's CUDA norm takes one type only
         y = F.group_norm(x, groups, weight, bias, eps)
     else:
         # The sum is never rounded to 16 bits: that would cost x its digits where offsets are large.
