@@ -192,6 +192,7 @@ class Shortcut(nn.Module):
                 bias = self.bias if part is parts[0] else None
                 h = h.add_(torch.nn.functional.conv2d(part, self.weight[:, cut], bias))
             return h
+        h = h.contiguous(memory_format=torch.channels_last)  # As convolutions leave it; a copy could not be added to.
         rows = pixels(h)
         for part, cut in zip(parts, cuts):
             rows.addmm_(pixels(part), self.weight[cut])
@@ -222,6 +223,7 @@ class PreparedAttention(nn.Module):
             return x.add_(self.proj(y))
         qkv = torch.nn.functional.linear(pixels(y), self.qkv.weight[:, :, 0, 0], self.qkv.bias)
         y = attention(*qkv.unflatten(0, (n, h * w)).chunk(3, dim=-1)).flatten(0, 1)  # (N*H*W, C)
+        x = x.contiguous(memory_format=torch.channels_last)
         rows = pixels(x)
         rows.addmm_(y, self.proj.weight[:, :, 0, 0].t())
         if self.proj.bias is not None:
@@ -271,8 +273,8 @@ class Up(nn.Module):
 
 
 def pixels(x: Tensor) -> Tensor:
-    """Return a channels_last (N, C, H, W) as its rows of pixels (N*H*W, C), without a copy."""
-    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
+    """Return (N, C, H, W) as its rows of pixels (N*H*W, C): a view where that is channels_last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def spread(offset: Tensor | None, form: Form) -> Tensor | None:
