@@ -26,10 +26,7 @@ class Layers:
     def __init__(self, linears: nn.ModuleList, norms: nn.ModuleList) -> None:
         self.weights = [wide(layer.weight).t() for layer in linears]  # type: ignore[arg-type]
         self.biases = [wide(layer.bias) for layer in linears]  # type: ignore[arg-type]
-        self.norms: list[RowNorm] = [
-            norm.requires_grad_(False)
-            for norm in map(_copied, norms)  # type: ignore[arg-type]
-        ]
+        self.norms: list[RowNorm] = [norm.requires_grad_(False) for norm in map(_copied, norms)]
         self.width, self.features = self.norms[0].weight.shape[0], self.weights[0].shape[0]
 
     def rooms(self, rows: int) -> tuple[Tensor, Tensor]:

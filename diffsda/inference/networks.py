@@ -59,9 +59,13 @@ class PreparedDenoiser:
 
 
 class PreparedEncoder(nn.Module):
-    """A sequence encoder with its frame network prepared; the recurrent part keeps the model's type."""
+    """A sequence encoder with its frame network prepared; the recurrent part keeps the model's type.
 
-    def __init__(self, encoder: SequenceEncoder, recipe: Recipe, form: Form) -> None:
+    ``rows``: frames the frame network works on at once, or None for all there are. The recurrent part, a short step
+    a frame, always takes all clips.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, recipe: Recipe, form: Form, rows: int | None = None) -> None:
         super().__init__()
         with torch.device("meta"):  # No memory, and no numbers drawn.
             twin = SequenceEncoder(recipe)
@@ -73,6 +77,8 @@ class PreparedEncoder(nn.Module):
         elif form.buffers:
             assert isinstance(frame, MLPFrameEncoder)
             twin.frame = PreparedFrameMLP(frame)
+        if rows is not None:
+            twin.frame = _InTiles(twin.frame, rows)
         self.twin = twin.eval().requires_grad_(False)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -90,6 +96,19 @@ class _Cast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x.to(self.dtype)).to(x.dtype).contiguous()
+
+
+class _InTiles(nn.Module):
+    """A network of independent rows, run on a few of them at a time."""
+
+    def __init__(self, network: nn.Module, rows: int) -> None:
+        super().__init__()
+        self.network, self.rows = network, rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[0] <= self.rows:
+            return self.network(x)
+        return torch.cat([self.network(part) for part in x.split(self.rows)])
 
 
 def _sliced(network: nn.Module, slices: list[slice]) -> Network:

@@ -24,6 +24,8 @@ from diffsda.inference.tiles import Tiles, over, padded
 from diffsda.kernels.backend import backend
 from diffsda.model import DiffSDA
 
+CLIPS = 64
+"""Clips encoded at once eagerly: recurrent steps are short, and take longer for many clips than for one by little."""
 KEPT = 8
 """Graphs, and plans' noise rows, kept: those used last."""
 
@@ -50,7 +52,8 @@ class Session(Disentangler):
         form = Form.of(self.execution, self._template)
         with torch.no_grad():
             self._denoiser = PreparedDenoiser(model.denoiser, form)
-            self._encoder = PreparedEncoder(model.encoder, model.recipe, form)
+            rows = self.execution.tile if self.execution.route == "eager" else None
+            self._encoder = PreparedEncoder(model.encoder, model.recipe, form, rows)
         self._dtype = form.dtype
         if self.execution.route == "compile":
             self._denoiser.network = torch.compile(self._denoiser.network, dynamic=False)
@@ -101,7 +104,9 @@ class Session(Disentangler):
 
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:
         frames = x.shape[1]
-        self._clip_tiles.largest = max(1, self._tiles.largest // frames)
+        # Eagerly only the frame network is cut finer than this.
+        clips = max(1, self._tiles.largest // frames)
+        self._clip_tiles.largest = clips if self._clip_tiles.fixed else max(clips, CLIPS)
 
         def run(clips: slice, size: int) -> tuple[Tensor, ...]:
             given = [x[clips]] if lengths is None else [x[clips], lengths[clips]]

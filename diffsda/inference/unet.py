@@ -8,6 +8,7 @@ constants of their own. Only resampling convolutions, whose zero padding would t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,25 +35,30 @@ class PreparedUNet(nn.Module):
         now, channels = self.head.offset, unet.head.out_channels
         skips: list[tuple[Tensor | None, int]] = [(now, channels)]
         self.down, self.middle, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        layer: Any
         for layer in unet.down:
+            ready: Down | Block | Up
             if isinstance(layer, Downsample):
-                # What is settled is the skip too.
-                self.down.append(Down(layer, form, now))
-                skips[-1], now = (None, channels), self.down[-1].offset
+                ready = Down(layer, form, now)
+                skips[-1] = (None, channels)  # What is settled is the skip too.
             else:
-                self.down.append(Block(layer, form, now))
-                now, channels = self.down[-1].offset, layer.conv1.out_channels
+                ready = Block(layer, form, now)
+                channels = layer.conv1.out_channels
+            self.down.append(ready)
+            now = ready.offset
             skips.append((now, channels))
         for layer in unet.middle:
-            self.middle.append(Block(layer, form, now))
-            now = self.middle[-1].offset
+            ready = Block(layer, form, now)
+            self.middle.append(ready)
+            now = ready.offset
         for layer in unet.up:
             if isinstance(layer, Upsample):
-                self.up.append(Up(layer, form, now))
-                now = self.up[-1].offset
-                continue
-            self.up.append(Block(layer, form, now, (channels, *skips.pop())))
-            now, channels = self.up[-1].offset, layer.conv1.out_channels
+                ready = Up(layer, form, now)
+            else:
+                ready = Block(layer, form, now, (channels, *skips.pop()))
+                channels = layer.conv1.out_channels
+            self.up.append(ready)
+            now = ready.offset
         self.tail_norm = PreparedNorm(unet.tail_norm, now)
         self.tail = Conv(unet.tail, form, defer=False)
 
@@ -133,10 +139,12 @@ class Block(nn.Module):
             pairs.append((block.norm3, block.conv3))
         self.norms, self.convs = nn.ModuleList(), nn.ModuleList()
         arriving = before
+        conv: Any
         for norm, conv in pairs:
             self.norms.append(PreparedNorm(norm, arriving))
-            self.convs.append(Conv(conv, form))
-            arriving = self.convs[-1].offset
+            ready = Conv(conv, form)
+            self.convs.append(ready)
+            arriving = ready.offset
         self.shortcut = None
         if not isinstance(block.shortcut, nn.Identity):
             self.shortcut = Shortcut(block.shortcut, form, before, split=None if skip is None else skip[0])
@@ -172,7 +180,7 @@ class Shortcut(nn.Module):
 
     def __init__(self, conv: nn.Module, form: Form, before: Tensor | None, split: int | None) -> None:
         super().__init__()
-        assert isinstance(conv, nn.Conv2d)
+        conv = conv2d(conv)
         assert conv.bias is not None
         self.products, self.split = form.products, split
         weight, bias = conv.weight.detach(), wide(conv.bias)
@@ -211,7 +219,7 @@ class PreparedAttention(nn.Module):
         self.norm = PreparedNorm(layer.norm, before)
         self.products = form.products
         self.qkv = Conv(layer.qkv, form, defer=False)
-        self.proj = Conv(layer.proj, form)  # type: ignore[arg-type]
+        self.proj = Conv(conv2d(layer.proj), form)
         self.register_buffer("offset", total(before, self.proj.offset))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -234,9 +242,11 @@ class PreparedAttention(nn.Module):
 class Down(nn.Module):
     """Halve the resolution; what was left of biases is added first, in place, for the skip as well."""
 
+    before: Tensor | None
+
     def __init__(self, layer: Downsample, form: Form, before: Tensor | None) -> None:
         super().__init__()
-        self.conv = Conv(layer.conv, form)  # type: ignore[arg-type]
+        self.conv = Conv(conv2d(layer.conv), form)
         self.register_buffer("before", spread(before, form))
 
     @property
@@ -251,12 +261,14 @@ class Down(nn.Module):
 class Up(nn.Module):
     """Double the resolution by nearest neighbours, and convolve."""
 
+    before: Tensor | None
+
     def __init__(self, layer: Upsample, form: Form, before: Tensor | None) -> None:
         super().__init__()
-        self.conv = Conv(layer.conv, form)  # type: ignore[arg-type]
+        self.conv = Conv(conv2d(layer.conv), form)
         self.subpixel = form.subpixel
         if form.subpixel:
-            phases = phase_weights(layer.conv.weight.detach()).to(form.dtype)  # type: ignore[arg-type]
+            phases = phase_weights(conv2d(layer.conv).weight.detach()).to(form.dtype)
             self.conv.weight = phases.contiguous(memory_format=form.memory_format)
         self.register_buffer("before", spread(before, form))
 
@@ -270,6 +282,12 @@ class Up(nn.Module):
         if not self.subpixel:
             return self.conv(torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
         return upsample(x, self.conv.weight, self.conv.bias)
+
+
+def conv2d(module: nn.Module) -> nn.Conv2d:
+    """Return a module that is a convolution as one."""
+    assert isinstance(module, nn.Conv2d)
+    return module
 
 
 def pixels(x: Tensor) -> Tensor:
