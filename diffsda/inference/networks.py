@@ -17,6 +17,7 @@ from diffsda.inference.mlp import PreparedFrameMLP, PreparedMLP
 from diffsda.inference.unet import PreparedUNet
 from diffsda.nn.mlp import MLPBackbone, MLPFrameEncoder
 from diffsda.nn.modulation import Tables, fold
+from diffsda.nn.recurrent import Recurrent
 from diffsda.nn.unet import UNet
 from diffsda.recipe import Recipe
 
@@ -77,8 +78,13 @@ class PreparedEncoder(nn.Module):
         elif form.buffers:
             assert isinstance(frame, MLPFrameEncoder)
             twin.frame = PreparedFrameMLP(frame)
+        if twin.recurrent.backward_lstm is not None:
+            twin.recurrent = _BothWays(twin.recurrent)  # type: ignore[assignment]
         if rows is not None:
             twin.frame = _InTiles(twin.frame, rows)
+        for part in twin.modules():
+            if isinstance(part, nn.RNNBase):
+                part.flatten_parameters()  # cuDNN wants the weights in one piece; nothing happens on a CPU.
         self.twin = twin.eval().requires_grad_(False)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -96,6 +102,27 @@ class _Cast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x.to(self.dtype)).to(x.dtype).contiguous()
+
+
+class _BothWays(nn.Module):
+    """A recurrent part that runs both directions in one call where clips are whole."""
+
+    def __init__(self, recurrent: Recurrent) -> None:
+        super().__init__()
+        self.ragged = recurrent
+        ahead, back = recurrent.forward_lstm, recurrent.backward_lstm
+        assert back is not None
+        with torch.device("meta"):
+            both = nn.LSTM(ahead.input_size, ahead.hidden_size, batch_first=True, bidirectional=True)
+        reverse = {f"{name}_reverse": value for name, value in back.state_dict().items()}
+        both.load_state_dict(ahead.state_dict() | reverse, assign=True)
+        self.both, self.hidden = both, ahead.hidden_size
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if lengths is not None:
+            return self.ragged(x, lengths)
+        states = self.both(x)[0]
+        return states, torch.cat([states[:, -1, : self.hidden], states[:, 0, self.hidden :]], dim=1)
 
 
 class _InTiles(nn.Module):
