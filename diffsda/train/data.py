@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,15 +40,69 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Move everything to a device, without waiting for it."""
-        moved = [None if t is None else t.to(device, non_blocking=True) for t in (self.x, self.lengths, self.mask)]
-        return Batch(moved[0], moved[1], moved[2])  # type: ignore[arg-type]
+        return self._each(lambda t: t.to(device, non_blocking=True))
+
+    def pin(self) -> Batch:
+        """Copy everything to page-locked memory, from which a device fetches while the host goes on."""
+        return self._each(Tensor.pin_memory)
+
+    def clone(self) -> Batch:
+        """Copy everything."""
+        return self._each(Tensor.clone)
+
+    def padded(self, frames: int) -> Batch:
+        """Pad the clips with 0 to V = ``frames``, so that every batch has one shape."""
+        more = frames - self.x.shape[1]
+        if self.lengths is None or more <= 0:
+            return self
+
+        def pad(t: Tensor) -> Tensor:
+            return t if t is self.lengths else torch.cat([t, t.new_zeros(t.shape[0], more, *t.shape[2:])], dim=1)
+
+        return self._each(pad)
+
+    def tensors(self) -> list[Tensor]:
+        """Return what there is: x, lengths, mask."""
+        return [t for t in (self.x, self.lengths, self.mask) if t is not None]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        lengths, mask = (None if t is None else change(t) for t in (self.lengths, self.mask))
+        return Batch(change(self.x), lengths, mask)
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that are not padding."""
+        return self.x.shape[0] * self.x.shape[1] if self.lengths is None else int(self.lengths.sum())
 
     @property
     def elements(self) -> int:
         """Number of values that are not padding."""
-        per_frame = self.x[0, 0].numel()
-        frames = self.x.shape[0] * self.x.shape[1] if self.lengths is None else int(self.lengths.sum())
-        return frames * per_frame
+        return self.frames * self.x[0, 0].numel()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A step's clips where the step wants them: what this process works on, a part at a time, on its device.
+
+    ``shape`` (B, V, ...), ``frames`` and ``elements`` are those of the whole batch, over all processes and parts.
+    """
+
+    shape: torch.Size
+    frames: int
+    elements: int
+    parts: tuple[Batch, ...]
+
+    @classmethod
+    def of(cls, batch: Batch, parts: Sequence[slice], device: torch.device, *, pin: bool = False) -> Ready:
+        """Take this process's parts of a batch to the device."""
+        own = [batch.rows(rows) for rows in parts]
+        if pin:
+            own = [part.pin() for part in own]
+        return cls(batch.x.shape, batch.frames, batch.elements, tuple(part.to(device) for part in own))
+
+    def tensors(self) -> list[Tensor]:
+        """Return everything that is on the device."""
+        return [t for part in self.parts for t in part.tensors()]
 
 
 def fits(clips: Clips, recipe: Recipe) -> None:

@@ -16,10 +16,11 @@ class Guard:
         # Looking is free on the CPU; on a device it makes the host wait.
         self.every = every or (1 if device.type == "cpu" else 50)
 
-    def note(self, step: int, loss: Tensor, norm: Tensor) -> None:
-        """Take note of a step."""
-        bad = ~(torch.isfinite(loss) & torch.isfinite(norm))
-        self.first = torch.where(bad & (self.first == _NEVER), torch.full_like(self.first, step), self.first)
+    def note(self, step: int | Tensor, loss: Tensor, norm: Tensor) -> None:
+        """Take note of a step; its number may be a tensor, which a captured graph reads anew."""
+        # Neither is ever negative: their sum is finite where both are.
+        bad = torch.where(torch.isfinite(loss + norm), _NEVER, step)
+        self.first.copy_(torch.minimum(self.first, bad))
 
     def bad_step(self) -> int | None:
         """Return the first bad step so far, or None; this waits for the device."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from diffsda.model import DiffSDA
 from diffsda.recipe import Recipe
 from diffsda.train.data import Batch, Source, fits, whitening_for
 from diffsda.train.ema import Average
+from diffsda.train.graph import GraphedStep, check_graph
 from diffsda.train.guard import Guard
 from diffsda.train.interrupt import Interrupt
 from diffsda.train.log import Log, provenance, summary_writer
@@ -31,7 +31,11 @@ from diffsda.train.optim import FusedAdamW
 from diffsda.train.options import Options
 from diffsda.train.order import Order, seed_for
 from diffsda.train.parallel import Processes, join, wrap
+from diffsda.train.precision import is_bf16, lay_out, products
+from diffsda.train.prefetch import Prefetch
+from diffsda.train.recompute import recompute
 from diffsda.train.resume import read_state, write_state
+from diffsda.train.speed import Meter
 from diffsda.train.step import WINDOW_STREAM, TrainStep, draw
 from diffsda.train.windows import cut
 
@@ -86,7 +90,12 @@ class _Run:
         self.log: Log | None = None
         if options.log_every < 1 or options.save_every < 1 or (options.until is not None and options.until < 1):
             raise InputError("log_every, save_every, until: got a number below 1, expected steps >= 1")
+        if options.compile and options.recompute:
+            raise InputError(
+                "compile: got recompute as well, expected one of them: what is compiled chooses for itself"
+            )
         check_kernels(processes.device)
+        check_graph(options, recipe, processes)
         if options.tensorboard:
             summary_writer()  # Refused now, before there is a folder.
         state = read_state(folder, recipe) if options.resume else None
@@ -97,23 +106,31 @@ class _Run:
         self.order = Order(len(self.source), recipe.optim.batch, recipe.optim.seed)
         self.total = recipe.optim.steps or recipe.optim.epochs * self.order.steps_per_epoch
         torch.manual_seed(seed_for(recipe.optim.seed))
+        bf16 = is_bf16(options, processes)
         self.model = DiffSDA(recipe, whitening).to(processes.device)
+        lay_out(self.model, recipe, options, processes)
+        frames = self.source.x.shape[1]
+        self.meter = Meter(self.model, frames, processes, bf16=bf16) if processes.first else None
         self.model.provenance = {"data": clips.name, "clips": len(clips), "seed": recipe.optim.seed}
         if options.compile:
             # What the loss calls: convolutions and norms; embeddings and noise stay outside.
             backbone = self.model.denoiser.backbone
             backbone.network = torch.compile(backbone.network)  # type: ignore[method-assign]
             self.model.encoder.frame.compile()
+        if options.recompute:
+            recompute(self.model, torch_dropout=not options.graph)
         o = recipe.optim
         self.average = Average(self.model, o.ema) if o.ema else None
         self.optimizer = FusedAdamW(
             self.model.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay, average=self.average
         )
         self.step = self._restore(state) if state is not None else 0
-        self.train_step = TrainStep(
-            wrap(self.model, processes), self.optimizer, recipe, processes, bf16=_bf16(options, processes)
-        )
         self.guard = Guard(processes.device)
+        wrapped = wrap(self.model, processes, parts=o.accumulate)
+        step = TrainStep(wrapped, self.optimizer, recipe, processes, bf16=bf16, guard=self.guard)
+        self.parts = step.parts
+        self.train_step = GraphedStep(step) if options.graph else step
+        self.supply: Prefetch | None = None
         self.saved: int | None = None
         if processes.first:
             self._open(new=state is None)
@@ -122,10 +139,15 @@ class _Run:
     def go(self, progress: Callable[[int, int, dict[str, float]], None]) -> Result:
         """Run until the budget, the stop step or a signal."""
         end = min(self.total, self.options.until or self.total)
-        clock, since = time.perf_counter(), self.step
         signal: int | None = None
         self.model.train()
-        with Interrupt() as interrupt:
+        with (
+            Interrupt() as interrupt,
+            products(self.options, self.processes),
+            Prefetch(self._batch, range(self.step, end), self.parts, self.processes.device) as self.supply,
+        ):
+            if self.meter is not None:
+                self.meter.begin()
             while self.step < end and signal is None:
                 loss, norm, lr = self._advance()
                 look = self.step % self.guard.every == 0
@@ -136,19 +158,23 @@ class _Run:
                 if look or self.processes.world == 1:
                     signal = self.processes.least(interrupt.signal)
                 if record:
-                    mean = float(self.processes.mean(loss))
-                    seconds = time.perf_counter() - clock
-                    clips = (self.step - since) * self.recipe.optim.batch / max(seconds, 1e-9)
-                    clock, since = time.perf_counter(), self.step
-                    values = {"loss": mean, "grad_norm": float(norm), "lr": lr, "clips_per_s": clips}
-                    if self.log is not None:
-                        self.log.write(self.step, **values)
-                    progress(self.step, self.total, values)
+                    self._record(loss, norm, lr, progress)
                 if self.step % self.options.save_every == 0:
                     self.save()
             self.save()
         self.model.eval()
         return Result(self._result(), self.step, self.step >= self.total, signal if self.step < end else None)
+
+    def _record(
+        self, loss: Tensor, norm: Tensor, lr: float, progress: Callable[[int, int, dict[str, float]], None]
+    ) -> None:
+        mean = float(self.processes.mean(loss))
+        if self.meter is None or self.supply is None:
+            return
+        values = {"loss": mean, "grad_norm": float(norm), "lr": lr, **self.meter.values(self.supply.waited)}
+        if self.log is not None:
+            self.log.write(self.step, **values)
+        progress(self.step, self.total, values)
 
     def save(self) -> None:
         """Write the state of the run and the model, each completely or not at all."""
@@ -169,7 +195,9 @@ class _Run:
     def _batch(self, step: int) -> Batch:
         """Return the clips of a step, cut to their windows; a function of seed and step alone."""
         optim = self.recipe.optim
-        return cut(self.source.batch(self.order.indices(step)), optim.window, seed_for(optim.seed, step, WINDOW_STREAM))
+        batch = self.source.batch(self.order.indices(step))
+        batch = cut(batch, optim.window, seed_for(optim.seed, step, WINDOW_STREAM))
+        return batch.padded(self.source.x.shape[1]) if self.options.graph else batch
 
     def close(self) -> None:
         """Close the log."""
@@ -178,10 +206,12 @@ class _Run:
 
     def _advance(self) -> tuple[Tensor, Tensor, float]:
         """Do one step; return its loss, gradient norm and learning rate."""
-        batch = self._batch(self.step)
+        assert self.supply is not None
+        ready = self.supply.next()
         lr = rate(self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch)
-        loss, norm = self.train_step(batch, self.step, lr)
-        self.guard.note(self.step, loss, norm)
+        loss, norm = self.train_step(ready, self.step, lr)
+        if self.meter is not None:
+            self.meter.step(ready)
         self.step += 1
         return loss, norm, lr
 
@@ -230,7 +260,9 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.weights = {k: v.to(self.processes.device) for k, v in state["average"].items()}
+            with torch.no_grad():
+                for name, held in self.average.weights.items():
+                    held.copy_(state["average"][name])  # Saved from another memory format, maybe.
             self.average.updates = state["average_updates"]
         return int(state["step"])
 
@@ -263,12 +295,6 @@ class _Run:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         atomic_write(path, lambda file: file.write(buffer.getbuffer()))
-
-
-def _bf16(options: Options, processes: Processes) -> bool:
-    if options.precision not in ("auto", "float32", "bf16"):
-        raise InputError(f"precision: got {options.precision!r}, expected auto, float32 or bf16")
-    return options.precision == "bf16" or (options.precision == "auto" and processes.device.type == "cuda")
 
 
 def _alike(held: dict[str, Any] | None, now: Whitening | None) -> bool:

@@ -14,9 +14,15 @@ class Options:
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda or cuda:N."""
     precision: str = "auto"
-    """auto (bf16 on CUDA, float32 elsewhere), float32 or bf16."""
+    """auto (bf16 on CUDA, float32 elsewhere), float32, tf32 (float32 with TF32 products, CUDA) or bf16."""
+    layout: str = "auto"
+    """How a video network's activations lie: auto (channels_last on CUDA), channels_last or contiguous."""
     compile: bool = False
-    """Compile the denoiser and the frame encoder with torch.compile."""
+    """Compile the denoiser and the frame encoder with torch.compile; the second start takes it from its cache."""
+    graph: bool = False
+    """CUDA: do a whole step as one captured graph, clips of varied lengths padded to the longest."""
+    recompute: bool = False
+    """Video: compute activations again in the backward pass. Less memory, about a third more work."""
     whiten: bool | None = None
     """Whiten the clips to standard deviation 0.5; left open, all but pixels are."""
     log_every: int = 20

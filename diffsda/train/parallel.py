@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
+import sys
+import traceback
+import weakref
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from diffsda.errors import InputError
+from diffsda.errors import DiffSDAError, InputError
+
+_wrapped: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""What holds on to the process group, for ``leave`` to find."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +80,51 @@ def join(device: str = "auto") -> Processes:
             raise InputError(f"device: got {place}, but this machine has {torch.cuda.device_count()} CUDA devices")
         torch.cuda.set_device(place)
     if world > 1 and not dist.is_initialized():
+        # DistributedDataParallel imports it. Imported after the group is made, its default arguments hold the group
+        # for ever, and the group's threads with it.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     return Processes(rank, world, place)
 
 
 def leave() -> None:
-    """Leave the process group, if any."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+    """Leave the process group, if any; its threads have ended when this returns.
+
+    A thread of the group that outlives the interpreter brings the process down on the way out (SIGABRT), after
+    all went well. The threads end with the group, and the group when nothing refers to it: not the wrapped models
+    of ``wrap``, which cannot be trained after this, and not the frames of an error that is on its way.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    error = sys.exception()
+    if error is not None:
+        if not isinstance(error, DiffSDAError):
+            # It may have come from within a backward pass. Ending the threads would wait for a reduction the other
+            # processes never finish, as they wait for ours; leaving at once tells them.
+            return
+        traceback.clear_frames(error.__traceback__)
+    for model in list(_wrapped):
+        for name in ("reducer", "logger", "process_group"):
+            model.__dict__.pop(name, None)
+    _wrapped.clear()
+    gc.collect()
+    dist.destroy_process_group()
 
 
-def wrap(model: nn.Module, processes: Processes) -> nn.Module:
-    """Wrap a model so that its gradients are averaged over the processes; a lone process needs nothing."""
+def wrap(model: nn.Module, processes: Processes, *, parts: int = 1) -> nn.Module:
+    """Wrap a model so that its gradients are averaged over the processes; a lone process needs nothing.
+
+    ``parts``: backward passes a step. With one, every step is the same graph, which lets the wrapper plan ahead.
+    """
     if processes.world == 1:
         return model
     ids = [processes.device.index] if processes.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+    wrapper = nn.parallel.DistributedDataParallel(
+        model,
+        device_ids=ids,
+        gradient_as_bucket_view=True,
+        static_graph=parts == 1,
+        broadcast_buffers=False,  # They are constants, made from the same seed everywhere.
+    )
+    _wrapped.add(wrapper)
+    return wrapper

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,8 @@ from diffsda.edm.loss import draw_sigma
 from diffsda.errors import InputError
 from diffsda.kernels.dropout import DropoutState, attach
 from diffsda.recipe import Recipe
-from diffsda.train.data import Batch
+from diffsda.train.data import Batch, Ready
+from diffsda.train.guard import Guard
 from diffsda.train.optim import FusedAdamW
 from diffsda.train.order import seed_for
 from diffsda.train.parallel import Processes
@@ -70,7 +71,8 @@ def parts(recipe: Recipe, processes: Processes) -> list[slice]:
 class TrainStep:
     """Do one optimiser step on a batch that is given whole, whatever part of it is this process's.
 
-    With ``FusedAdamW`` clipping, update and average are one operation.
+    ``work`` is the part of it that a CUDA graph can hold. With ``FusedAdamW`` clipping, update and average are one
+    operation.
     Precision: ``bf16`` runs the network under autocast; weights, noise tables and loss stay float32.
     """
 
@@ -82,8 +84,10 @@ class TrainStep:
         processes: Processes,
         *,
         bf16: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         self.model, self.optimizer, self.recipe, self.processes = model, optimizer, recipe, processes
+        self.guard = guard
         self.parts = parts(recipe, processes)
         self.bf16 = bf16
         self.parameters = list(model.parameters())
@@ -91,31 +95,62 @@ class TrainStep:
         self._dropout, self._place = DropoutState(self._seed, processes.device), 0
         attach(model, self._dropout)
 
-    def __call__(self, batch: Batch, step: int, rate: float) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Batch | Ready, step: int, rate: float) -> tuple[Tensor, Tensor]:
         """Update the weights; return the loss over this process's clips and the gradient norm, on the device.
 
+        Nothing here makes the host wait for the device. ``guard``, if there is one, takes note of the step.
         Shapes: batch.x is the whole batch (B, V, ...), B = ``recipe.optim.batch``. The returned loss is scaled
         so that its mean over processes is the loss of the whole batch.
         """
-        device, world = self.processes.device, self.processes.world
-        draws = draw(self.recipe, batch.x.shape, step, device)
-        # Dropout must differ between processes and repeat on resume; this is the references' part of it.
-        torch.manual_seed(seed_for(self.recipe.optim.seed, step, DROPOUT_STREAM + self.processes.rank))
-        count = self.recipe.optim.draws * batch.elements / world
+        ready = batch if isinstance(batch, Ready) else Ready.of(batch, self.parts, self.processes.device)
+        noises = self.begin(ready, step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=device)
-        for i, rows in enumerate(self.parts):
-            sigma, noise = draws.rows(rows)
-            part = batch.rows(rows).to(device)
-            self._go_to(step * len(self.parts) + i + 1)
-            with self._reduce_if(i == len(self.parts) - 1):
+        return self.work(ready.parts, noises, self.count(ready), step)
+
+    def begin(self, ready: Ready, step: int) -> list[tuple[Tensor, Tensor]]:
+        """Go to a step's place in all random streams; return its noise, sigma and unit noise a part."""
+        draws = draw(self.recipe, ready.shape, step, self.processes.device)
+        # Dropout must differ between processes and repeat on resume; this is the references' part of it.
+        torch.manual_seed(seed_for(self.recipe.optim.seed, step, DROPOUT_STREAM + self.processes.rank))
+        if self._place != step * len(self.parts):
+            self._place = step * len(self.parts)
+            self._dropout.seek(self._seed, self._place)
+        return [draws.rows(rows) for rows in self.parts]
+
+    def count(self, ready: Ready) -> float:
+        """Return how many values this process's loss is the mean over."""
+        return self.recipe.optim.draws * ready.elements / self.processes.world
+
+    def work(
+        self,
+        given: Sequence[Batch],
+        noises: Sequence[tuple[Tensor, Tensor]],
+        count: float | Tensor,
+        step: int | Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Do what a step does on the device: every part forward and backward, then the update."""
+        total = torch.zeros((), device=self.processes.device)
+        place, self._place = self._place, -1  # Unknown, should a part fail.
+        for i, (part, (sigma, noise)) in enumerate(zip(given, noises)):
+            # Our kernels' dropout moves on by one place a part.
+            self._dropout.advance()
+            with self._reduce_if(i == len(given) - 1):
                 with self._autocast():
                     loss = self.model(part.x, sigma, noise, part.mask, part.lengths, count=count)
                 loss.backward()
             total += loss.detach()
-        return total, self._update()
+        self._place = place
+        self.passed()
+        norm = self._update()
+        if self.guard is not None:
+            self.guard.note(step, total, norm)
+        return total, norm
+
+    def passed(self) -> None:
+        """Count a step's places in our kernels' dropout as gone through."""
+        self._place += len(self.parts)
 
     def _update(self) -> Tensor:
         """Clip and update; return the gradient norm."""
@@ -125,14 +160,6 @@ class TrainStep:
         norm = nn.utils.clip_grad_norm_(self.parameters, clip)
         self.optimizer.step()
         return norm
-
-    def _go_to(self, place: int) -> None:
-        """Move our kernels' dropout on: one place a part, on the device where parts follow each other."""
-        if place == self._place + 1:
-            self._dropout.advance()
-        else:
-            self._dropout.seek(self._seed, place)
-        self._place = place
 
     @contextlib.contextmanager
     def _reduce_if(self, last: bool) -> Iterator[None]:

@@ -118,7 +118,7 @@ SETTINGS = [
     (["--optim.ema", 1.5], ["optim.ema: got 1.5", "between 0 and 1"]),
     (["--until", 0], ["until", "expected steps >= 1"]),
     (["--save-every", 0], ["save_every", "expected steps >= 1"]),
-    (["--precision", "fp8"], ["precision: got 'fp8'", "expected auto, float32 or bf16"]),
+    (["--precision", "fp8"], ["precision: got 'fp8'", "expected auto, float32, tf32 or bf16"]),
     (["--device", "tpu"], ["device: got 'tpu'", "expected auto, cpu, cuda"]),
 ]
 

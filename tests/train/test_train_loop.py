@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from training_runs import assert_same, clips, records, state_of, vector, video, weights_of
+from training_runs import MEASURED, assert_same, clips, records, state_of, vector, video, weights_of
 
 from diffsda.checkpoint import load
 from diffsda.errors import InputError, SaveError
@@ -31,7 +31,7 @@ def test_a_run_folder(tmp_path):
     assert held == recipe.to_dict()
     assert [record["step"] for record in records(folder)] == [2, 4, 5]
     assert [(step, total) for step, total, _ in told] == [(2, 5), (4, 5), (5, 5)]
-    assert set(told[0][2]) == {"loss", "grad_norm", "lr", "clips_per_s"}
+    assert set(told[0][2]) == {"loss", "grad_norm", "lr", *MEASURED}
     model = load(folder)
     assert model.recipe == recipe
     about = model.provenance
@@ -172,7 +172,7 @@ def test_clips_that_do_not_fit_are_refused_before_a_folder_is_made(tmp_path):
 
 def test_a_batch_no_number_of_processes_divides_is_refused_before_a_folder_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "join", lambda device: Processes(0, 3, torch.device("cpu")))
-    monkeypatch.setattr(loop, "wrap", lambda model, processes: model)
+    monkeypatch.setattr(loop, "wrap", lambda model, processes, parts: model)
     with pytest.raises(InputError, match="got 4 clips for 3 processes and 1 parts, expected a multiple of 3"):
         train(vector(), clips(vector()), tmp_path / "run")
     assert not (tmp_path / "run").exists()

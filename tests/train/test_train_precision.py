@@ -6,8 +6,9 @@ from training_runs import assert_same_run, clips, records, state_of, vector, vid
 
 from diffsda.checkpoint import load
 from diffsda.errors import InputError
-from diffsda.train.loop import Options, _bf16, train
+from diffsda.train.loop import Options, train
 from diffsda.train.parallel import Processes
+from diffsda.train.precision import is_bf16
 
 
 def losses(recipe, data, folder, **options):
@@ -39,10 +40,10 @@ def test_bf16_resumes_exactly(tmp_path):
 
 def test_auto_is_bf16_on_cuda_only():
     cpu, cuda = (Processes(0, 1, torch.device(name)) for name in ("cpu", "cuda"))
-    assert [_bf16(Options(precision=name), cpu) for name in ("auto", "float32", "bf16")] == [False, False, True]
-    assert [_bf16(Options(precision=name), cuda) for name in ("auto", "float32", "bf16")] == [True, False, True]
-    with pytest.raises(InputError, match="precision: got 'half', expected auto, float32 or bf16"):
-        _bf16(Options(precision="half"), cpu)
+    assert [is_bf16(Options(precision=name), cpu) for name in ("auto", "float32", "bf16")] == [False, False, True]
+    assert [is_bf16(Options(precision=name), cuda) for name in ("auto", "float32", "bf16")] == [True, False, True]
+    with pytest.raises(InputError, match="precision: got 'half', expected auto, float32, tf32 or bf16"):
+        is_bf16(Options(precision="half"), cpu)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from training_runs import clips, records, vector, vector_words
+from training_runs import MEASURED, clips, records, vector, vector_words
 
 from diffsda.cli import main
 from diffsda.data.arrays import write
@@ -25,7 +25,7 @@ def test_an_event_file_holds_what_the_log_holds(tmp_path):
     train(recipe, data, tmp_path / "run", Options(tensorboard=True, log_every=2, until=4))
     train(recipe, data, tmp_path / "run", Options(tensorboard=True, log_every=2, resume=True))
     seen = events(tmp_path / "run")
-    assert set(seen) == {"loss", "grad_norm", "lr", "clips_per_s"}
+    assert set(seen) == {"loss", "grad_norm", "lr", *MEASURED}
     assert [step for step, _ in seen["loss"]] == [2, 4, 6], "each step once, whatever a resume undid"
     logged = [record["loss"] for record in records(tmp_path / "run")]
     np.testing.assert_allclose([value for _, value in seen["loss"]], logged, rtol=1e-5)

@@ -14,6 +14,9 @@ from diffsda.train.log import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
 
+MEASURED = {"clips_per_s", "mfu", "data_wait", "memory_gb"}
+"""What a record says of the machine."""
+
 VECTOR_PARTS = {
     "backbone": {"width": 4},
     "encoder": {"width": 4, "hidden": 8, "static": 4},
@@ -74,7 +77,7 @@ def weights_of(folder):
 
 def records(folder):
     """The log without what the clock decides."""
-    return [{k: v for k, v in record.items() if k != "clips_per_s"} for record in read_log(Path(folder))]
+    return [{k: v for k, v in record.items() if k not in MEASURED} for record in read_log(Path(folder))]
 
 
 def assert_same(a, b, where="state"):
