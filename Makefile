@@ -6,10 +6,12 @@ TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo 'torch>=2.11' || 
 TRITON ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo 'triton==3.7.1')
 VENV := .venv
 RUN := $(VENV)/bin/python
+# Threads of the benches; empty: two, or one where there is one core.
+THREADS ?=
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-table test test-full lint types bench aot readme gpu clean
+.PHONY: help setup demo demo-table test test-full lint types bench aot readme gpu gpu-network clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -49,8 +51,8 @@ types: $(READY) ## static types, over a linked tree shaped like the installed pa
 	@for d in kernels export data bench; do ln -s "../../$$d" ".types/diffsda/$$d"; done
 	MYPYPATH=.types $(RUN) -m mypy -p diffsda
 
-bench: $(READY) ## time ours, the published execution and the floor side by side; the last line is JSON
-	$(RUN) -m pytest bench -o python_files='bench_*.py' -o addopts= -q --benchmark-only --benchmark-json .bench.json \
+bench: $(READY) ## time ours, the published execution and the floor side by side (THREADS=1 for one thread)
+	BENCH_THREADS=$(THREADS) $(RUN) -m pytest bench -o python_files='bench_*.py' -o addopts= -q --benchmark-only --benchmark-json .bench.json \
 	  --benchmark-columns=min,median --benchmark-disable-gc
 	@$(RUN) -m diffsda.bench.record .bench.json && rm .bench.json
 
@@ -62,6 +64,9 @@ readme: $(READY) ## write the README's tables from the records
 
 gpu: ## tests and benches on a GPU host, from the checkout, without installing; ends within 9 minutes
 	PYTHONPATH=. $(PYTHON) -m diffsda.bench.gpu
+
+gpu-network: ## whole networks on a GPU host, side by side with their peers; ends within 9 minutes
+	PYTHONPATH=. $(PYTHON) -m diffsda.bench.gpu_network
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .types runs .bench.json

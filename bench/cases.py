@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,22 +14,76 @@ from torch import Tensor
 
 from diffsda.authors_keys import to_theirs
 from diffsda.bench import published
-from diffsda.bench.floor import Operation, flops, operations, seconds
+from diffsda.bench.floor import Floor, flops, operations
 from diffsda.bench.published.operations import What
+from diffsda.bench.stepping import stepping
+from diffsda.errors import InputError
 from diffsda.factors import Factors
+from diffsda.inference.execution import Execution
+from diffsda.inference.session import Session
 from diffsda.model import DiffSDA
 from diffsda.presets import preset
-from diffsda.train.data import Batch
-from diffsda.train.parallel import Processes
-from diffsda.train.step import TrainStep, draw
+from diffsda.recipe import Recipe
+from diffsda.train.options import Options
+from diffsda.train.step import draw
 
-CASES = {"physionet": 2, "tiny_video": 4}
-"""Preset and batch size: a vector and a video model, small enough for a CPU."""
+PUBLISHED, OURS, COMPILED = "published", "ours", "compiled"
+SIZES: dict[str, tuple[int, int | None]] = {
+    "physionet": (4, None),
+    "timit": (4, None),
+    "etth1": (2, None),
+    "airq": (1, None),
+    "video32": (1, 4),
+    "tiny_video": (2, None),
+}
+"""Clips and frames of a preset's rows; None: its own frames. Vector presets: the recipes' batches cut until a
+63-evaluation sample is about 0.13 TFLOP (airq, trained only: one clip, ten draws of it), a second or two on two
+cores. video32: four frames, as a clip of ten would take ten seconds a sample and frames are denoised one by one."""
+CASES: dict[str, tuple[str, ...]] = {
+    "encode": ("physionet", "timit", "etth1", "video32", "tiny_video"),
+    "denoise": ("physionet", "timit", "etth1", "video32", "tiny_video"),
+    "sample": ("physionet", "timit", "etth1", "video32", "tiny_video"),
+    "train": ("physionet", "etth1", "airq", "tiny_video"),
+}
+"""Presets timed, by what is timed."""
+WITH_COMPILED = {"denoise": ("physionet", "video32"), "sample": ("physionet", "video32")}
+"""Where torch.compile takes part: a vector and a video net; compiling takes a minute each."""
 STEPS = 32
 """Solver steps of the sample: 63 evaluations."""
 TOLERANCE = 1e-4
 """Largest difference allowed between ours and published, relative to the largest value: a speed of something
 else is no speed. The stochastic parts of a training step are given the same draws."""
+
+
+def recipe(name: str) -> Recipe:
+    """Return a preset's recipe, or ``video32``: voxceleb's networks on latents of its size, base width 32."""
+    if name != "video32":
+        return preset(name)
+    narrow = {"width": 32}
+    return preset("voxceleb").replace(
+        name=name,
+        clips={"channels": 3},
+        backbone=narrow,
+        encoder={**narrow, "hidden": 128, "static": 64, "dynamic": 8},
+    )
+
+
+def threads() -> int:
+    """Return the threads that benches run on: BENCH_THREADS, or two where there are two cores.
+
+    Raises: InputError for anything but a whole number from 1 to the number of cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("BENCH_THREADS") or str(min(2, cores))
+    if not given.isdigit() or not 1 <= int(given) <= cores:
+        raise InputError(f"BENCH_THREADS: got {given!r}, expected a whole number from 1 to {cores}, the cores here")
+    return int(given)
+
+
+def contestants(what: str, name: str) -> Sequence[str]:
+    """Return who takes part in a row, ours last: the others are timed before it in every round."""
+    compiled = (COMPILED,) if name in WITH_COMPILED.get(what, ()) else ()
+    return PUBLISHED, *compiled, OURS
 
 
 @dataclass(frozen=True)
@@ -37,20 +92,28 @@ class Case:
 
     name: str
     batch: int
+    frames: int | None = None
+    device: str = "cpu"
+    steps: int = STEPS
+
+    @property
+    def place(self) -> torch.device:
+        """Where everything lies."""
+        return torch.device(self.device)
 
     @cached_property
-    def ours(self) -> DiffSDA:
+    def model(self) -> DiffSDA:
         """Our model, with every weight random (a fresh last layer would make the network trivial)."""
         torch.manual_seed(0)
-        recipe = preset(self.name)
         # Dropout draws differ between two implementations; without it the losses can be compared.
-        recipe = recipe.replace(
+        changed = recipe(self.name).replace(
             backbone={"dropout": 0.0},
             encoder={"dropout": 0.0},
             optim={"batch": self.batch},
-            sampling={"steps": STEPS},
+            sampling={"steps": self.steps},
         )
-        model = DiffSDA(recipe).eval()
+        with self.place:
+            model = DiffSDA(changed).eval()
         with torch.no_grad():
             for p in model.parameters():
                 if p.abs().max() < 1e-4:
@@ -58,30 +121,47 @@ class Case:
         return model
 
     @cached_property
+    def ours(self) -> Session:
+        """Our model prepared for inference."""
+        return self.session(precision="float32", route="eager")
+
+    @cached_property
+    def compiled(self) -> Session:
+        """The same, compiled."""
+        return self.session(precision="float32", route="compile")
+
+    def session(self, **execution: Any) -> Session:
+        """Return our model prepared in some way; ``execution`` goes to ``Execution``."""
+        return Session(self.model, Execution(**execution))
+
+    @cached_property
     def published(self) -> published.Published:
         """The published model on the same weights; its dead attention stays as it was drawn."""
-        model = published.build(self.ours.recipe)
-        model.load_state_dict(to_theirs(self.ours.state_dict(), self.ours), strict=False)
+        with self.place:
+            model = published.build(self.model.recipe)
+        model.load_state_dict(to_theirs(self.model.state_dict(), self.model), strict=False)
         return model.eval()
 
     @cached_property
     def clips(self) -> Tensor:
         """Clips (B, V, ...) at the scale the model expects."""
-        c = self.ours.recipe.clips
+        c = self.model.recipe.clips
         frame = (c.channels, c.size, c.size) if c.size else (c.channels,)
-        assert c.frames is not None
-        return 0.5 * torch.randn(self.batch, c.frames, *frame, generator=torch.Generator().manual_seed(1))
+        frames = self.frames or c.frames
+        assert frames is not None
+        drawn = torch.randn(self.batch, frames, *frame, generator=torch.Generator().manual_seed(1))
+        return (0.5 * drawn).to(self.place)
 
     @cached_property
     def noise(self) -> Tensor:
         """Unit noise like the clips."""
-        return torch.randn(self.clips.shape, generator=torch.Generator().manual_seed(2))
+        return torch.randn(self.clips.shape, generator=torch.Generator().manual_seed(2)).to(self.place)
 
     @cached_property
     def factors(self) -> Factors:
         """The clips' factors."""
         with torch.no_grad():
-            return self.ours.encode(self.clips)
+            return self.model.encode(self.clips)
 
     @cached_property
     def condition(self) -> Tensor:
@@ -89,26 +169,26 @@ class Case:
         with torch.no_grad():
             return self.published.encode(self.clips)[2]
 
-    def floor(self, what: What) -> tuple[float, int]:
-        """Return the floor's seconds and its FLOPs."""
-        listed: list[Operation] = operations(self.ours.recipe, what, self.batch, self.clips.shape[1])
-        return seconds(listed, repeats=7), flops(listed)
+    def floor(self, what: What, **where: Any) -> tuple[Floor, int]:
+        """Return the floor, ready to be timed, and its FLOPs; ``where`` goes to ``Floor``."""
+        listed = operations(self.model.recipe, what, self.batch, self.clips.shape[1])
+        return Floor(listed, device=self.place, **where), flops(listed)
 
 
 @lru_cache
 def case(name: str) -> Case:
     """Return the case of a preset, built once."""
-    return Case(name, CASES[name])
+    return Case(name, *SIZES[name])
 
 
 def encode(one: Case, who: str) -> Callable[[], Tensor]:
     """Encode the clips; the result is the static factor."""
-    model = one.ours if who == "ours" else one.published
+    model = one.published if who == PUBLISHED else _session(one, who)
 
     @torch.no_grad()
     def call() -> Tensor:
         out: Any = model.encode(one.clips)
-        return out.static if who == "ours" else out[0]
+        return out[0] if who == PUBLISHED else out.static
 
     return call
 
@@ -116,15 +196,23 @@ def encode(one: Case, who: str) -> Callable[[], Tensor]:
 def denoise(one: Case, who: str) -> Callable[[], Tensor]:
     """Evaluate the network once, as the sampler does: conditioning ready beforehand where it can be."""
     sigma = 0.7
-    if who == "published":
+    if who == PUBLISHED:
+        # The authors' sampler has its levels on the device.
+        level: Any = sigma if one.device == "cpu" else torch.tensor(sigma, dtype=torch.float64, device=one.place)
 
         @torch.no_grad()
         def theirs() -> Tensor:
-            return one.published.denoise(one.noise, sigma, one.condition).reshape(one.noise.shape)
+            return one.published.denoise(one.noise, level, one.condition).reshape(one.noise.shape)
 
         return theirs
-    rows, edm = one.noise.flatten(0, 1), one.ours.denoiser.precondition
-    evaluate = one.ours.denoiser.evaluate((sigma,), one.factors.per_frame().flatten(0, 1))
+    return evaluation(one, _session(one, who), sigma)
+
+
+def evaluation(one: Case, session: Session, sigma: float = 0.7) -> Callable[[], Tensor]:
+    """Return one evaluation by a session, with the preconditioning around it."""
+    rows, edm = one.noise.flatten(0, 1), one.model.denoiser.precondition
+    with torch.no_grad():
+        evaluate = session.evaluate((sigma,), one.factors.per_frame().flatten(0, 1))
 
     @torch.no_grad()
     def call() -> Tensor:
@@ -136,32 +224,33 @@ def denoise(one: Case, who: str) -> Callable[[], Tensor]:
 
 def sample(one: Case, who: str) -> Callable[[], Tensor]:
     """Make clips with 63 evaluations, tables included."""
-    if who == "ours":
-        return lambda: one.ours.sample(one.factors, one.noise)
-    return lambda: published.sample(one.published, one.noise, one.condition)
+    if who == PUBLISHED:
+        return lambda: published.sample(one.published, one.noise, one.condition)
+    session = _session(one, who)
+    return lambda: session.sample(one.factors, one.noise)
 
 
-def train(one: Case, who: str) -> Callable[[], Tensor]:
-    """Do one optimiser step, noise drawing aside; the result is the loss."""
-    recipe, step = one.ours.recipe, iter(range(10**9))
-    if who == "ours":
-        model = Case(one.name, one.batch).ours
-        adamw = torch.optim.AdamW(
-            model.parameters(), lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay, fused=True
-        )
-        run = TrainStep(model, adamw, recipe, Processes(0, 1, torch.device("cpu")))
-        return lambda: run(Batch(one.clips), next(step), recipe.optim.lr)[0]
-    theirs = Case(one.name, one.batch).published
-    optimiser = published.optimiser(theirs)
+def _session(one: Case, who: str) -> Session:
+    return one.compiled if who == COMPILED else one.ours
 
-    def call() -> Tensor:
-        draws = draw(recipe, one.clips.shape, next(step), torch.device("cpu"))
-        sigma, noise = draws.rows(slice(None))
-        normal = (sigma.log() - recipe.noise.P_mean) / recipe.noise.P_std
-        normal = normal.reshape(*normal.shape, *(1,) * (noise.ndim - 2))
-        return torch.as_tensor(published.step(theirs, optimiser, one.clips, noise=(normal, noise))[0])
 
-    return call
+def train(one: Case, who: str, options: Options | None = None) -> Callable[[], Tensor]:
+    """Do one optimiser step, noise drawing included; the result is the loss. ``options``: how ours runs."""
+    settings, step = one.model.recipe, iter(range(10**9))
+    fresh = Case(one.name, one.batch, one.frames, one.device, one.steps)
+    if who == PUBLISHED:
+        theirs = fresh.published.train()  # cuDNN's recurrent networks have no backward pass in evaluation
+        optimiser = published.optimiser(theirs)
+
+        def call() -> Tensor:
+            draws = draw(settings, one.clips.shape, next(step), one.place)
+            sigma, noise = draws.rows(slice(None))
+            normal = (sigma.log() - settings.noise.P_mean) / settings.noise.P_std
+            normal = normal.reshape(*normal.shape, *(1,) * (noise.ndim - 2))
+            return torch.as_tensor(published.step(theirs, optimiser, one.clips, noise=(normal, noise))[0])
+
+        return call
+    return stepping(fresh.model.train(), one.clips, options or Options())[0]
 
 
 def records_folder() -> Path:

@@ -176,7 +176,7 @@ def _one_process(record: Record, command: Sequence[str], seconds: float, ops: Se
     """Keep the rows of one process; return the operations it did not come to."""
     now, other = None, []
     for line in lines_of(command, seconds, SILENCE):
-        message = _message(line)
+        message = message_of(line)
         if message is None:
             other.append(line)
             continue
@@ -205,14 +205,15 @@ def _one_process(record: Record, command: Sequence[str], seconds: float, ops: Se
 def measure_ceilings(clock: Clock) -> dict[str, float]:
     """Return the measured copy and matmul rates; empty if the device cannot be used."""
     said = list(lines_of([sys.executable, "-m", "diffsda.bench.kernel_rows", "--ceilings"], min(90, clock.left())))
-    for message in map(_message, said):
+    for message in map(message_of, said):
         if message and "ceilings" in message:
             return message["ceilings"]
     print("\n".join(said)[-3000:], flush=True)
     return {}
 
 
-def _message(line: str) -> dict[str, Any] | None:
+def message_of(line: str) -> dict[str, Any] | None:
+    """Return the JSON of a line that holds it."""
     if not line.startswith("{"):
         return None
     try:

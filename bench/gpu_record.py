@@ -18,16 +18,27 @@ Row = dict[str, Any]
 class Record:
     """What a run has found so far.
 
-    ``partial`` stays true until ``finish``: a run that is stopped leaves a record that says so.
+    ``partial`` stays true to the end of a run: one that is stopped leaves a record that says so. ``kind`` comes
+    before the date in the record's name; ``again`` goes on with the record of that name, if there is one.
     """
 
-    def __init__(self, about: dict[str, Any], folder: Path | None = None, out: Path | None = None) -> None:
+    def __init__(
+        self,
+        about: dict[str, Any],
+        folder: Path | None = None,
+        out: Path | None = None,
+        *,
+        kind: str = "",
+        again: bool = False,
+    ) -> None:
         place = (folder or records_folder()) / folder_name(about["gpu"] or "unknown")
         place.mkdir(parents=True, exist_ok=True)
-        name = f"{about['date']}-{about['commit']}.json"
+        name = f"{kind}{about['date']}-{about['commit']}.json"
         given = out or (Path(os.environ["OUT"]) if os.environ.get("OUT") else None)
         self.paths = [place / name, *([given / name] if given and given.is_dir() else [])]
         self.content: dict[str, Any] = {"partial": True, "about": about, "ceilings": {}, "tests": {}, "rows": []}
+        if again and self.paths[0].is_file():
+            self.content = json.loads(self.paths[0].read_text()) | {"partial": True}
         self.write()
 
     @property

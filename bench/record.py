@@ -9,6 +9,7 @@ import re
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,50 @@ import torch
 
 import diffsda
 from diffsda.atomic import atomic_write
+from diffsda.bench import cpu_goals
 from diffsda.bench.cases import records_folder
 
 
-def summarise(raw: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return ours, published and floor of every (what, preset), in seconds: the best round of each.
+def summarise(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return everyone's seconds for every (what, preset): the best round of each, the median, and the spread.
 
-    ``ratio`` is the median over rounds of published to ours, taken in pairs.
+    ``ratio``, ``compiled_ratio``: medians over rounds of published to ours and to ours compiled, taken in pairs;
+    ``over_floor`` likewise of ours to the floor, ``over_floor_best`` the best round of ours by the floor's best.
+    ``spread``: half the distance between the quartiles, by the median.
     """
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for bench in raw["benchmarks"]:
-        about, ours = bench["extra_info"], bench["stats"]["data"]
-        theirs = about["published_s"]
-        rows[f"{about['what']}/{about['preset']}"] = {
-            "ours_s": min(ours),
-            "published_s": min(theirs),
-            "floor_s": about["floor_s"],
-            "ours_median_s": statistics.median(ours),
-            "published_median_s": statistics.median(theirs),
-            "ratio": statistics.median(b / a for a, b in zip(ours, theirs)),
-            **{k: about[k] for k in ("flops", "difference", "batch", "frames")},
+        about, taken = bench["extra_info"], {"ours": bench["stats"]["data"], **bench["extra_info"]["others_s"]}
+        row: dict[str, Any] = {}
+        for who, seconds in taken.items():
+            row |= {f"{who}_s": min(seconds), f"{who}_median_s": statistics.median(seconds)}
+        row["floor_s"] = about["floor_best_s"]
+        row |= {
+            "ratio": paired(taken["published"], taken["ours"]),
+            "over_floor": paired(taken["ours"], taken["floor"]),
+            "over_floor_best": min(taken["ours"]) / about["floor_best_s"],
+            "spread": {who: spread(seconds) for who, seconds in taken.items()},
+            "rounds": len(taken["ours"]),
+            **{k: about[k] for k in ("flops", "difference", "batch", "frames", "threads")},
         }
+        if "compiled" in taken:
+            row["compiled_ratio"] = paired(taken["published"], taken["compiled"])
+            row["compiled_over_floor"] = paired(taken["compiled"], taken["floor"])
+        rows[f"{about['what']}/{about['preset']}"] = row
     return rows
+
+
+def paired(above: Sequence[float], below: Sequence[float]) -> float:
+    """Return the median over rounds of one time by another of the same round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def spread(seconds: Sequence[float]) -> float:
+    """Return half the distance between the quartiles, by the median: 0 for fewer than two rounds."""
+    if len(seconds) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return (high - low) / 2 / middle
 
 
 def device() -> str:
@@ -46,24 +69,26 @@ def device() -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unknown"
 
 
-def write(rows: dict[str, dict[str, float]], name: str = "spine") -> Path:
-    """Write a record of today under the device's name; an earlier record of the day is replaced."""
+def write(rows: dict[str, dict[str, Any]]) -> Path:
+    """Write a record of today under the device's name and the threads; an earlier one of the day is replaced."""
+    threads = next((row["threads"] for row in rows.values()), 0)
     record = {
         "about": {
             "device": device(),
             "cores": os.cpu_count(),
-            "threads": 1,
+            "threads": threads,
             "diffsda": diffsda.__version__,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "statistic": "best round, seconds; the floor is the best repeat of each operation, added up",
+            "statistic": "seconds: best round, median; ratios: median over rounds, in pairs; the floor is timed in "
+            "every round, its seconds are the best round of each operation, added up",
         },
         "rows": rows,
     }
     folder = records_folder() / device()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{record['about']['date']}.json"  # type: ignore[index]
+    path = folder / f"threads-{threads}-{record['about']['date']}.json"  # type: ignore[index]
     text = json.dumps(record, indent=1) + "\n"
     atomic_write(path, lambda file: file.write(text.encode()))
     return path
@@ -81,8 +106,10 @@ def main(path: str) -> int:
     """Read what pytest-benchmark wrote, keep the record, print the line."""
     rows = summarise(json.loads(Path(path).read_text()))
     print(f"record: {write(rows)}", file=sys.stderr)
-    wanted = ("ours_s", "published_s", "floor_s")
-    print(json.dumps({name: {k: float(f"{row[k]:.4g}") for k in wanted} for name, row in rows.items()}))
+    print(cpu_goals.summary(rows), file=sys.stderr)
+    wanted = ("ours_s", "published_s", "floor_s", "compiled_s", "ratio", "over_floor")
+    short = {name: {k: float(f"{row[k]:.4g}") for k in wanted if k in row} for name, row in rows.items()}
+    print(json.dumps(short))
     return 0
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diffsda.atomic import atomic_write
-from diffsda.bench import goals
+from diffsda.bench import cpu_goals, goals, network_goals
 from diffsda.bench.cases import records_folder
 from diffsda.errors import InputError
 
@@ -64,18 +65,39 @@ def demo_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def bench_table(record: dict[str, Any]) -> str:
-    """Return a bench record as a table of ratios."""
+def bench_table(records: Sequence[dict[str, Any]]) -> str:
+    """Return bench records, one a number of threads, as the goals and a table of ratios each."""
+    return "\n\n".join([_cpu_goals(records[0]), *map(_ratios, records)])
+
+
+def _cpu_goals(record: dict[str, Any]) -> str:
+    lines = [f"| goal, {_threads(record)} | wanted | measured | |", "|---|---|---|---|"]
+    for verdict in cpu_goals.verdicts(record["rows"]):
+        wanted, got, where = cpu_goals.shown(verdict)
+        words = f"**{verdict.words}**" if verdict.met is False else verdict.words
+        lines.append(f"| {verdict.goal.words} | {wanted} | {f'{got} {where}'.strip()} | {words} |")
+    return "\n".join(lines)
+
+
+def _threads(record: dict[str, Any]) -> str:
+    count = record["about"]["threads"]
+    return f"{count} thread{'s' if count != 1 else ''}"
+
+
+def _ratios(record: dict[str, Any]) -> str:
     lines = [
-        "| what / preset | clips x frames | published / ours | ours / floor |",
-        "|---|---|---|---|",
+        "| what / preset | clips x frames | ours, ms | published / ours | published / ours compiled | ours / floor |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in record["rows"].items():
-        floor = row["ours_s"] / row["floor_s"]
         size = f"{row['batch']} x {row['frames']}"
-        lines.append(f"| {name} | {size} | **{row['ratio']:.2f}** | {floor:.2f} |")
+        compiled = f"{row['compiled_ratio']:.2f}" if "compiled_ratio" in row else ""
+        lines.append(
+            f"| {name} | {size} | {1e3 * row['ours_median_s']:.4g} ± {row['spread']['ours']:.0%} | "
+            f"**{row['ratio']:.2f}** | {compiled} | {row['over_floor']:.2f} |"
+        )
     about = record["about"]
-    where = f"{about['device']}, {about['threads']} threads, torch {about['torch']}, {about['date']}"
+    where = f"{about['device']}, {_threads(record)}, torch {about['torch']}, {about['date']}"
     return "\n".join([*lines, "", f"Side by side in one run on {where}; `make bench` makes it anew."])
 
 
@@ -128,6 +150,27 @@ def kernels_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{where}; {measured}{partial}. `make gpu` makes it anew."])
 
 
+def network_table(record: dict[str, Any]) -> str:
+    """Return a GPU record of the networks as its goals, its rows, and the longest kernels."""
+    lines = ["| goal | wanted | measured | |", "|---|---|---|---|"]
+    for verdict in network_goals.verdicts(record):
+        wanted, got = network_goals.shown(verdict)
+        words = f"**{verdict.words}**" if verdict.met is False else verdict.words
+        lines.append(f"| {verdict.goal.words} | {wanted} | {got} | {words} |")
+    lines += ["", "| case | who | ms | by ours | TFLOP/s |", "|---|---|---|---|---|"]
+    for row in record["rows"]:
+        if "milliseconds" in row:
+            rate = f"{row['flops_per_s'] / 1e12:.0f}"
+            by = f"{row['by_anchor']:.2f} x {row['anchor']}" if "anchor" in row else ""
+            lines.append(f"| {row['case']} | {row['peer']} | {row['milliseconds']:.3f} | {by} | {rate} |")
+    about, ceilings = record["about"], record["ceilings"]
+    copy, product = ceilings["copy_bytes_per_s"] / 1e12, ceilings["matmul_flops_per_s"] / 1e12
+    measured = f"copy {copy:.2f} TB/s and bf16 matmul {product:.0f} TFLOP/s in the same run"
+    where = f"{about['preset']} on {about['gpu']}, torch {about['torch']}, commit {about['commit']}, {about['date']}"
+    partial = "; time was over before all rows were measured" if record["partial"] else ""
+    return "\n".join([*lines, "", f"{where}; {measured}{partial}. `make gpu-network` makes it anew."])
+
+
 def newest(folder: Path, pattern: str) -> dict[str, Any] | None:
     """Return the newest record that matches, by date in its name."""
     found = sorted(folder.glob(pattern), key=lambda p: p.name)
@@ -149,14 +192,20 @@ def fill(text: str, name: str, table: str) -> str:
 def main(path: str) -> int:
     """Fill the tables of a README; a table without a record says so."""
     text = Path(path).read_text()
-    demo, bench = newest(records_folder(), "demo.json"), newest(records_folder(), "*/spine-*.json")
+    demo = newest(records_folder(), "demo.json")
+    bench = [r for n in (2, 1) if (r := newest(records_folder(), f"*/threads-{n}-*.json")) is not None]
     text = fill(text, "demo", demo_table(demo) if demo else "No record yet: `make demo-table` makes one.")
     text = fill(text, "bench", bench_table(bench) if bench else "No record yet: `make bench` makes one.")
     aot, gpu = newest(records_folder(), "aot/*.json"), newest(records_folder(), "*/20??-??-??-*.json")
-    # A README may do without these two.
+    network = newest(records_folder(), "*/network-20??-??-??-*.json")
+    # A README may do without these.
     for name, table in (
         ("aot", aot_table(aot) if aot else "No record yet: `python -m diffsda.bench.aot` makes one."),
         ("kernels", kernels_table(gpu) if gpu else "No record yet: `make gpu` makes one on a GPU host."),
+        (
+            "network",
+            network_table(network) if network else "No record yet: `make gpu-network` makes one on a GPU host.",
+        ),
     ):
         if f"<!-- table:{name} -->" in text:
             text = fill(text, name, table)

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diffsda.bench.published.blocks import Attention
+from diffsda.bench.published.blocks import Attention, UpSample
 from diffsda.bench.published.model import build
 from diffsda.errors import InputError
 from diffsda.recipe import Recipe
@@ -31,12 +31,14 @@ class Operation:
 
     ``shape``: conv (N, Cin, H, W, Cout, kernel, stride) with the input's H and W; product (P, M, K, N) for P
     times (M, K) by (K, N). ``backward``: none; weight (the input is data and needs no gradient); both.
+    ``doubled``: the input is a frame of half the size, every pixel written four times.
     """
 
     kind: Literal["conv", "product"]
     shape: tuple[int, ...]
     backward: Literal["none", "weight", "both"] = "none"
     count: int = 1
+    doubled: bool = False
 
 
 def operations(recipe: Recipe, what: What, batch: int, frames: int) -> list[Operation]:
@@ -45,7 +47,8 @@ def operations(recipe: Recipe, what: What, batch: int, frames: int) -> list[Oper
     encode: the encoder once, its recurrent networks step by step. denoise: one network evaluation. sample:
     2T - 1 of them and the tables (rows: T noise levels, B * V factors). train: forward and backward of the
     encoder on B clips, the network on ``optim.draws`` * B, tables with a noise level a frame and draw.
-    Source: the authors' code (shapes). Differs: conditioning is two tables, a clip is encoded once a step.
+    Source: the authors' code (shapes). Differs: conditioning is two tables, a clip is encoded once a step,
+    queries, keys and values are one product.
     Raises: InputError for an unknown ``what`` or sizes below 1.
     """
     if what not in WHATS or batch < 1 or frames < 1:
@@ -115,21 +118,26 @@ def _named(name: str, parts: tuple[str, ...]) -> bool:
 def _watch(net: nn.Module, train: bool, *inputs: Tensor) -> list[Operation]:
     """Run a network on the meta device and list what its convolutions, products and recurrences do."""
     found: list[Operation] = []
+    doubled = {f"{name}.main" for name, module in net.named_modules() if isinstance(module, UpSample)}
     for name, module in net.named_modules():
-        if not _named(name, _CONDITIONING):
+        # Queries stand for keys and values too.
+        if not _named(name, (*_CONDITIONING, "proj_k", "proj_v")):
             data = name == "head" or name.startswith("layers.0.")  # its input is the clip: no gradient
             backward = "none" if not train else "weight" if data else "both"
-            module.register_forward_hook(partial(_note, found, backward))
+            wide = 3 if _named(name, ("proj_q",)) else 1
+            module.register_forward_hook(partial(_note, found, backward, wide, name in doubled))
     with torch.no_grad():
         net(*inputs)
     return found
 
 
-def _note(found: list[Operation], backward: str, module: nn.Module, inputs: tuple, _: object) -> None:
+def _note(
+    found: list[Operation], backward: str, wide: int, doubled: bool, module: nn.Module, inputs: tuple, _: object
+) -> None:
     x = inputs[0]
     if isinstance(module, nn.Conv2d):
-        shape = (*x.shape, module.out_channels, module.kernel_size[0], module.stride[0])
-        found.append(Operation("conv", shape, backward))
+        shape = (*x.shape, wide * module.out_channels, module.kernel_size[0], module.stride[0])
+        found.append(Operation("conv", shape, backward, doubled=doubled))
     elif isinstance(module, nn.Linear):
         rows = x.numel() // module.in_features
         found.append(Operation("product", (1, rows, module.in_features, module.out_features), backward))

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from diffsda.bench import floor as module
-from diffsda.bench.floor import Operation, floor, flops, operations, seconds
+from diffsda.bench.executions import parts
+from diffsda.bench.floor import Floor, Operation, floor, flops, operations, seconds
 from diffsda.errors import InputError
 from diffsda.recipe import Backbone, Clips, Encoder, Optim, Recipe, Sampling
 
@@ -137,21 +138,76 @@ def test_floor_times_every_part(recipe):
     assert found["sample"] > found["denoise"]
 
 
-def test_seconds_counts_repetitions_and_times_a_shape_once(monkeypatch):
-    timed = []
+def stand_in_clock(monkeypatch, taken):
+    """Let a series take what ``taken`` says of its call, by name; every call runs once, as operands must fit."""
 
-    def pretend(run, repeats, device):
-        run()  # the operands must fit each other
-        timed.append(repeats)
-        return 0.5
+    def stopwatch(call, device, least):
+        call()
+        return lambda: taken(call)
 
-    monkeypatch.setattr(module, "_best", pretend)
+    monkeypatch.setattr(module, "stopwatch", stopwatch)
+
+
+def test_a_floor_counts_repetitions_and_times_a_shape_once(monkeypatch):
+    stand_in_clock(monkeypatch, lambda call: 0.5)
     conv = Operation("conv", (1, 3, 8, 8, 4, 3, 2), "both", count=3)
     product = Operation("product", (2, 3, 4, 5), "weight", count=2)
-    assert seconds([conv, product, replace(conv, count=1)], 7) == 0.5 * (3 + 2 + 1)
-    assert timed == [7, 7]
-    half = seconds([conv, product], 1, dtype=torch.bfloat16, channels_last=True)
-    assert half == 2.5
+    every = Floor([conv, product, replace(conv, count=1)])
+    assert len(every.parts) == 4  # forward and backward of each
+    assert every() == every.seconds == 0.5 * (2 * 4 + 2 * 2)
+    assert seconds([conv, product], 1, dtype=torch.bfloat16) == 0.5 * (2 * 3 + 2 * 2)
+    assert every.table()[0]["all_milliseconds"] == 2000.0
+
+
+def test_a_floor_keeps_the_best_round_of_every_part(monkeypatch):
+    times = iter([9.0, 4.0, 2.0, 6.0])
+    stand_in_clock(monkeypatch, lambda call: next(times))
+    every = Floor([Operation("product", (1, 3, 4, 5), count=2)])  # one way only: compared once
+    assert [every(), every(), every()] == [8.0, 4.0, 12.0]
+    assert every.seconds == 4.0
+
+
+def test_the_fastest_way_is_chosen_and_one_that_cannot_run_is_left_out(monkeypatch):
+    pointwise = Operation("conv", (1, 3, 8, 8, 4, 1, 1))
+    monkeypatch.setattr(module, "parts", lambda *_, **__: [{"a": slow, "b": fast, "c": broken}])
+    stand_in_clock(monkeypatch, lambda call: 1.0 if call is fast else 2.0)
+    (part,) = Floor([pointwise]).parts
+    assert (part.way, part.first) == ("b", {"a": 2.0, "b": 1.0})
+    assert Floor([pointwise], ways=lambda *_: [{"d": fast}]).parts[0].way == "b"
+
+
+def slow():
+    return None
+
+
+def fast():
+    return 1
+
+
+def broken():
+    raise RuntimeError("no kernel for these types")
+
+
+def test_ways_of_a_convolution():
+    here = torch.device("cpu"), torch.float32
+    doubled = Operation("conv", (2, 3, 8, 8, 4, 3, 1), "both", doubled=True)
+    forward, backward = parts(doubled, *here)
+    assert {name.partition(" ")[0] for name in forward} == {"nchw", "nhwc", "phases", "together", "transposed"}
+    assert set(backward) == {"nchw", "nhwc"}
+    shape = {name: call().shape for name, call in forward.items() if not name.startswith("phases")}
+    assert shape["nchw"] == shape["nhwc"] == shape["transposed nhwc"] == (2, 4, 8, 8)
+    assert shape["together nchw"] == (2, 16, 5, 5)
+    assert [set(ways) for ways in parts(doubled, *here, plain=True)] == [{"nchw", "nhwc"}] * 2
+    pointwise = parts(Operation("conv", (2, 3, 8, 8, 4, 1, 1), "weight"), *here)
+    assert [set(ways) for ways in pointwise] == [{"nchw", "nhwc", "product"}] * 2
+    assert pointwise[0]["product"]().shape == (2 * 8 * 8, 4)
+
+
+def test_doubled_pixels_and_joint_products_are_known():
+    listed = operations(SMALL_VIDEO, "denoise", 2, 3)
+    assert [op.shape for op in listed if op.doubled] == [(6, 32, 8, 8, 32, 3, 1)]
+    assert (6, 32, 4, 4, 96, 1, 1) in [op.shape for op in listed]  # queries, keys and values
+    assert (6, 32, 4, 4, 32, 1, 1) in [op.shape for op in listed]
 
 
 @pytest.mark.parametrize("given", [("decode", 1, 1), ("encode", 0, 1), ("encode", 1, 0)])

@@ -2,34 +2,89 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from diffsda.bench import tables
-from diffsda.bench.cases import CASES, Case, denoise, encode, sample, train
-from diffsda.bench.record import summarise
+from diffsda.bench import cpu_goals, record, tables
+from diffsda.bench.cases import CASES, SIZES, Case, denoise, encode, sample, threads, train
+from diffsda.bench.record import spread, summarise
 from diffsda.errors import InputError
 
 
-def raw() -> dict:
-    about = {"what": "encode", "preset": "p", "floor_s": 1.0, "flops": 5, "difference": 0.0, "batch": 2, "frames": 3}
+def raw(**others) -> dict:
+    about = {"what": "sample", "preset": "p", "flops": 5, "difference": 0.0, "batch": 2, "frames": 3, "threads": 2}
+    taken = {"published": [6.0, 4.0, 9.0], "floor": [2.0, 1.5, 1.0], **others}
     return {
         "benchmarks": [
-            {"extra_info": {**about, "published_s": [6.0, 4.0, 9.0]}, "stats": {"data": [3.0, 2.0, 3.0]}},
+            {"extra_info": {**about, "others_s": taken, "floor_best_s": 0.9}, "stats": {"data": [3.0, 2.0, 3.0]}},
         ]
     }
 
 
-def test_summarise_takes_best_rounds_and_paired_ratio():
-    row = summarise(raw())["encode/p"]
-    assert (row["ours_s"], row["published_s"], row["floor_s"]) == (2.0, 4.0, 1.0)
+def test_summarise_takes_best_rounds_and_paired_ratios():
+    row = summarise(raw())["sample/p"]
+    assert (row["ours_s"], row["published_s"], row["floor_s"]) == (2.0, 4.0, 0.9)
+    assert (row["ours_median_s"], row["published_median_s"]) == (3.0, 6.0)
     assert row["ratio"] == 2.0  # median of 2, 2, 3
-    assert row["flops"] == 5
+    assert row["over_floor"] == 1.5  # median of 1.5, 1.33, 3
+    assert row["over_floor_best"] == pytest.approx(2 / 0.9)
+    assert row["spread"]["floor"] == pytest.approx(0.25 / 1.5)
+    assert (row["flops"], row["rounds"], row["threads"]) == (5, 3, 2)
+    assert "compiled_ratio" not in row
+    compiled = summarise(raw(compiled=[1.0, 2.0, 3.0]))["sample/p"]
+    assert (compiled["compiled_ratio"], compiled["compiled_s"]) == (3.0, 1.0)
+    assert compiled["compiled_over_floor"] == pytest.approx(4 / 3)
 
 
-def test_bench_table_shows_ratios():
+def test_rounds_must_be_pairs():
+    with pytest.raises(ValueError, match="zip"):
+        summarise(raw(compiled=[1.0]))
+    assert spread([1.0]) == 0.0
+
+
+def test_a_record_is_named_for_its_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "records_folder", lambda: tmp_path)
+    path = record.write(summarise(raw()))
+    assert path.name.startswith("threads-2-20")
+    assert json.loads(path.read_text())["about"]["threads"] == 2
+
+
+def test_bench_table_shows_goals_and_ratios():
     about = {"device": "d", "threads": 2, "torch": "t", "date": "2000-01-01"}
-    table = tables.bench_table({"about": about, "rows": summarise(raw())})
-    assert "| encode/p | 2 x 3 | **2.00** | 2.00 |" in table
+    rows = {f"sample/{n}": summarise(raw())["sample/p"] for n in ("timit", "etth1")}
+    table = tables.bench_table([{"about": about, "rows": rows}, {"about": {**about, "threads": 1}, "rows": rows}])
+    assert "| sample/timit | 2 x 3 | 3000 ± 8% | **2.00** |  | 1.50 |" in table
+    assert "| 63-evaluation sample of timit, by its floor | <= 1.25 x its time | 1.50 (timit, 2000 ms) |" in table
+    assert "**missed by 20.0%**" in table
+    assert "no record" in table
+    assert "2 threads, torch t" in table
+    assert "1 thread, torch t" in table
+
+
+def test_cpu_goals_need_every_row_they_speak_for():
+    good = {"ratio": 1.02, "over_floor": 1.2, "ours_s": 0.5}
+    names = [*cpu_goals.NEAR_FLOOR, "tiny_video"]
+    rows = {f"encode/{n}": dict(good) for n in names} | {f"sample/{n}": dict(good) for n in names}
+    found = {v.goal.name: v for v in cpu_goals.verdicts(rows)}
+    assert found["encode"].words == "met"
+    assert found["floor_etth1"].words == "met"
+    assert found["published_etth1"].words == "missed by 79.2%"
+    assert found["train_airq"].words == "no record"
+    del rows["encode/timit"]
+    assert {v.goal.name: v for v in cpu_goals.verdicts(rows)}["encode"].words == "no record"
+    assert len(cpu_goals.summary(rows).splitlines()) == len(cpu_goals.GOALS)
+
+
+@pytest.mark.parametrize("given", ["0", "two", "9999"])
+def test_threads_are_a_number_of_cores(monkeypatch, given):
+    monkeypatch.setenv("BENCH_THREADS", given)
+    with pytest.raises(InputError, match="BENCH_THREADS"):
+        threads()
+    monkeypatch.setenv("BENCH_THREADS", "1")
+    assert threads() == 1
+    monkeypatch.setenv("BENCH_THREADS", "")
+    assert threads() in (1, 2)
 
 
 def test_fill_replaces_only_between_markers():
@@ -53,17 +108,18 @@ def test_demo_table_marks_missed_goals():
     assert "0.400" in rows["difference of these two cosines"]
 
 
-@pytest.mark.parametrize("what", [encode, denoise, train])
-def test_both_ways_compute_the_same(what):
-    one = Case("physionet", CASES["physionet"])
+@pytest.mark.parametrize("what", [encode, denoise, sample, train])
+@pytest.mark.parametrize("preset", ["tiny_vector", "tiny_video"])
+def test_both_ways_compute_the_same(what, preset):
+    one = Case(preset, 2, 4, steps=3)
     expected, got = what(one, "published")(), what(one, "ours")()
     assert (expected - got).abs().max() <= 1e-4 * expected.abs().max()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", CASES)
+@pytest.mark.parametrize("preset", CASES["sample"])
 def test_samples_agree(preset):
-    one = Case(preset, 1)
+    one = Case(preset, 1, SIZES[preset][1])
     expected, got = sample(one, "published")(), sample(one, "ours")()
     assert (expected - got).abs().max() <= 1e-4 * expected.abs().max()
 

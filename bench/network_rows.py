@@ -1,0 +1,323 @@
+"""Time contestants of the network benches and print a JSON line a row, for ``diffsda.bench.gpu_network`` to keep.
+
+A process of its own: whoever breaks its CUDA context, or never ends, takes this process only. A line says who is
+about to start, so that the caller knows whom to leave out of the next one. Exit status 3: the context is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffsda.bench import executions, network_cases
+from diffsda.bench.cases import STEPS, Case, sample
+from diffsda.bench.floor import Floor, Operation, flops, operations
+from diffsda.bench.kernel_cases import device_is_lost
+from diffsda.bench.network_cases import FLOOR_PLAIN, FLOOR_TUNED, FLOORS, GRAPH, OURS, PUBLISHED, SETTINGS, Setting
+from diffsda.bench.profiled import profile
+
+LOST = 3
+ROUNDS = 5
+CALM = 0.02
+"""Seconds that a timed run of short calls lasts at least."""
+WRONG = 5e-2
+"""Relative error, root mean square, beyond which a contestant computes something else and gets no time."""
+TUNED = 6
+"""Operations, the most expensive ones, for which Inductor searches kernels of its own: each takes it many seconds."""
+EXACT, ROUNDED = 1e-4, 2e-2
+"""Bounds of a sample in float32 (largest difference by the largest value) and in bf16 (root mean squares)."""
+
+Row = dict[str, Any]
+Say = Callable[[Row], None]
+
+
+def timed_rows(
+    name: str, setting: Setting, peers: Sequence[str], one: Case, say: Say, left: Callable[[], float], rounds: int
+) -> Iterator[Row]:
+    """Check everyone, time those that are right in turn, round after round, and yield a row each.
+
+    ``by_anchor``: the median over rounds of a time by that of the same round of the first of ours that works.
+    """
+    clocks: dict[str, Callable[[], float]] = {}
+    about: dict[str, Row] = {}
+    expected = Expected(setting, one)
+    for who in peers:
+        say({"starting": who, "case": name})
+        row: Row = {"case": name, "peer": who}
+        try:
+            if who in FLOORS:
+                clocks[who], about[who] = _floor(who, setting, one), row
+                continue
+            began = time.perf_counter()
+            call = network_cases.make(who, setting, one)
+            got = call()
+            wait(one.place)
+            row |= {"ready_seconds": time.perf_counter() - began, **getattr(call, "seconds", {})}
+            row["error"] = expected.error(who, got)
+            del got
+        except network_cases.Absent as reason:
+            yield row | {"skipped": str(reason)}
+        except Exception as reason:
+            if device_is_lost(reason):
+                raise
+            yield row | {"failed": f"{type(reason).__name__}: {reason}".splitlines()[0][:300]}
+            _clean()
+        else:
+            if not row["error"] <= WRONG:
+                yield row | {"wrong": True}
+                continue
+            clocks[who], about[who] = stopwatch(call, one.place), row
+    taken, lost = interleaved(clocks, rounds, left)
+    yield from (about[who] | {"failed": words} for who, words in lost.items())
+    anchor = next((who for who in OURS if taken.get(who)), None)
+    work = flops(operations(one.model.recipe, setting.what, one.batch, one.clips.shape[1]))
+    for who, times in taken.items():
+        row = about[who] | figures(times, setting, one, work)
+        if anchor is not None:
+            row |= {"anchor": anchor, "by_anchor": statistics.median(a / b for a, b in zip(times, taken[anchor]))}
+        if who in FLOORS:
+            row |= {"operations": clocks[who].table()[:10]}  # type: ignore[attr-defined]
+        yield row
+
+
+class Expected:
+    """What the published execution computes, worked out when the first result is to be compared with it."""
+
+    def __init__(self, setting: Setting, one: Case) -> None:
+        self.setting, self.one = setting, one
+        self.value: Tensor | None = None
+
+    def error(self, who: str, got: Tensor) -> float:
+        """Return the relative error of a result; 0 for the published execution's own."""
+        if self.value is None:
+            if who == PUBLISHED:
+                self.value = got.detach().clone()
+            else:
+                self.value = network_cases.make(PUBLISHED, self.setting, self.one)().detach().clone()
+                _clean()
+        return network_cases.relative(got, self.value)
+
+
+class _Floor:
+    """A floor as milliseconds a round."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor, self.table = floor, floor.table
+
+    def __call__(self) -> float:
+        return 1e3 * self.floor()
+
+
+def _floor(who: str, setting: Setting, one: Case) -> _Floor:
+    listed = operations(one.model.recipe, setting.what, one.batch, one.clips.shape[1])
+    cuda = one.place.type == "cuda"
+    dtype = torch.bfloat16 if cuda else torch.float32
+    flags = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=True, allow_tf32=False)
+    with flags, torch.no_grad():
+        floor = Floor(listed, device=one.place, dtype=dtype, plain=who == FLOOR_PLAIN)
+        if who == FLOOR_TUNED:
+            floor()
+            dear = {op for op, _ in sorted(floor.costs().items(), key=lambda item: -item[1])[:TUNED]}
+
+            def ways(op: Operation, device: torch.device, dtype: torch.dtype) -> list[Mapping[str, executions.Call]]:
+                return executions.tuned(op, device, dtype) if op in dear else [{}, {}, {}]
+
+            floor = Floor(listed, device=one.place, dtype=dtype, ways=ways)
+        return _Floor(floor)
+
+
+def interleaved(
+    clocks: dict[str, Callable[[], float]], rounds: int, left: Callable[[], float]
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Return everyone's milliseconds, round by round, and who fell out, with the reason.
+
+    The first round warms up, and no further one begins when time is over. Beside others memory may run out.
+    """
+    taken: dict[str, list[float]] = {who: [] for who in clocks}
+    lost: dict[str, str] = {}
+    for i in range(1 + rounds):
+        if i > 1 and left() < 0:
+            break
+        for who in list(taken):
+            try:
+                milliseconds = clocks[who]()
+            except torch.OutOfMemoryError as reason:
+                lost[who] = f"OutOfMemoryError: {reason}".splitlines()[0][:300]
+                del taken[who], clocks[who]
+                _clean()
+                continue
+            if i:
+                taken[who].append(milliseconds)
+    return taken, lost
+
+
+def stopwatch(call: Callable[[], object], device: torch.device) -> Callable[[], float]:
+    """Return a function that gives milliseconds a call over a run of calls that lasts a moment."""
+    began = time.perf_counter()
+    call()
+    wait(device)
+    calls = max(1, min(20, round(CALM / max(time.perf_counter() - began, 1e-6))))
+    if device.type != "cuda":
+
+        def on_host() -> float:
+            began = time.perf_counter()
+            for _ in range(calls):
+                call()
+            return 1e3 * (time.perf_counter() - began) / calls
+
+        return on_host
+
+    def on_device() -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(calls):
+            call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / calls
+
+    return on_device
+
+
+def figures(times: Sequence[float], setting: Setting, one: Case, work: int) -> Row:
+    """Return a row's numbers: milliseconds, useful operations a second (those of the plain network), clips a second."""
+    median = statistics.median(times)
+    row = {
+        "milliseconds": median,
+        "low": min(times),
+        "high": max(times),
+        "rounds": len(times),
+        "flops": work,
+        "flops_per_s": work / median * 1e3,
+    }
+    return row if setting.what == "denoise" else row | {"clips_per_s": one.batch / median * 1e3}
+
+
+def memory_row(name: str, setting: Setting, who: str, one: Case) -> Row:
+    """Return the most memory that one contestant needs, weights and preparation included; nobody else is there."""
+    row = {"case": f"memory {name}", "peer": who}
+    torch.cuda.reset_peak_memory_stats()
+    call = network_cases.make(who, setting, one)
+    for _ in range(3):
+        call()
+    wait(one.place)
+    return row | {"peak_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved()}
+
+
+def ready_row(name: str, setting: Setting, who: str, one: Case) -> Row:
+    """Return the seconds from a loaded model to the first result of one contestant."""
+    _ = one.factors
+    wait(one.place)
+    began = time.perf_counter()
+    network_cases.make(who, setting, one)()
+    wait(one.place)
+    return {"case": f"ready {name}", "peer": who, "ready_seconds": time.perf_counter() - began}
+
+
+def profile_row(name: str, setting: Setting, who: str, one: Case, folder: Path | None) -> Row:
+    """Return the ten longest kernels of one contestant's call; leave a trace in ``folder``."""
+    call = network_cases.make(who, setting, one)
+    trace = None if folder is None else folder / f"{name.replace('/', '-')}-{who}.json"
+    return {"case": f"profile {name}", "peer": who, **profile(call, one.place, trace)}
+
+
+def equality_rows(one: Case, say: Say) -> Iterator[Row]:
+    """Yield how far samples of our routes lie from the published execution's in exact float32."""
+    flags = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=False, allow_tf32=False)
+    with flags:
+        expected = sample(one, PUBLISHED)()
+    routes = ("eager", GRAPH) if one.place.type == "cuda" else ("eager",)
+    for precision in ("float32", "bf16"):
+        for who in routes:
+            say({"starting": who, "case": "equality"})
+            got = network_cases.session(one, who, precision).sample(one.factors, one.noise)
+            largest = float((got - expected).abs().max() / expected.abs().max())
+            error = largest if precision == "float32" else network_cases.relative(got, expected)
+            bound = EXACT if precision == "float32" else ROUNDED
+            row = {"case": f"equality {precision}", "peer": who, "error": error, "bound": bound}
+            yield row | {"wrong": not error <= bound}
+
+
+def wait(device: torch.device) -> None:
+    """Wait for a device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _clean() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def rows_of(options: argparse.Namespace, say: Say, left: Callable[[], float]) -> Iterator[Row]:
+    """Yield the rows that the options ask for."""
+    for name in options.cases:
+        if name == "equality":
+            yield from equality_rows(Case(options.preset, 1, options.frames, options.device, options.steps), say)
+            continue
+        known = SETTINGS[name]
+        setting = Setting(known.what, known.clips, options.frames or known.frames, options.steps)
+        one = setting.case(options.preset, options.device)
+        if options.kind == "time":
+            yield from timed_rows(name, setting, options.peers, one, say, left, options.rounds)
+        for who in options.peers if options.kind != "time" else ():
+            say({"starting": who, "case": name})
+            try:
+                if options.kind == "memory":
+                    yield memory_row(name, setting, who, one)
+                elif options.kind == "ready":
+                    yield ready_row(name, setting, who, one)
+                else:
+                    yield profile_row(name, setting, who, one, options.trace)
+            except Exception as reason:
+                if device_is_lost(reason):
+                    raise
+                words = f"{type(reason).__name__}: {reason}".splitlines()[0][:300]
+                yield {"case": f"{options.kind} {name}", "peer": who, "failed": words}
+        del one
+        _clean()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print rows as JSON lines."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(prog="python -m diffsda.bench.network_rows", description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="voxceleb")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--cases", nargs="+", choices=[*SETTINGS, "equality"], required=True)
+    parser.add_argument("--peers", nargs="*", default=[])
+    parser.add_argument("--kind", choices=("time", "memory", "ready", "profile"), default="time")
+    parser.add_argument("--frames", type=int, help="frames of a clip, instead of the case's or the preset's own")
+    parser.add_argument("--steps", type=int, default=STEPS, help="solver steps of a sample")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--trace", type=Path, help="folder for traces")
+    options = parser.parse_args(arguments)
+    deadline = time.monotonic() + options.seconds
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        for row in rows_of(options, _say, lambda: deadline - time.monotonic()):
+            _say({"row": row})
+    except Exception as reason:
+        _say({"broken": f"{type(reason).__name__}: {reason}".splitlines()[0][:300]})
+        return LOST
+    return 0
+
+
+def _say(message: Row) -> None:
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
