@@ -32,16 +32,21 @@ def is_bf16(options: Options, processes: Processes) -> bool:
 
 @contextmanager
 def products(options: Options, processes: Processes) -> Iterator[None]:
-    """Multiply float32 by TF32 where asked for, and only there: torch's own default takes it for convolutions."""
+    """Multiply float32 by TF32 where asked for, and only there: torch's own default takes it for convolutions.
+
+    On CUDA convolutions are also chosen by trial, since shapes repeat from step to step.
+    """
     if processes.device.type != "cuda":
         yield
         return
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    tried, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
     try:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        torch.backends.cudnn.benchmark = tried
 
 
 def lay_out(model: nn.Module, recipe: Recipe, options: Options, processes: Processes) -> str:
