@@ -56,6 +56,7 @@ def jobs(cold: str) -> list[Job]:
         Job("memory", ("sample/16",), (GRAPH,), 40, "memory"),
         Job("memory", ("train/16",), (EAGER,), 40, "memory"),
         Job("equality", ("equality",), (), 40),
+        Job("tiles", ("sample/16",), (GRAPH, known.TILED, known.GLUON), 60),
         Job("compile", ("evaluation/160",), (GRAPH, COMPILE), 100, silence=95, variables=fresh),
         Job("cold-start", ("evaluation/160",), (COMPILE,), 50, "ready", variables=fresh),
         Job("compile", ("evaluation/160", "sample/16"), (GRAPH, FIXED_COMPILED), 130, silence=120),

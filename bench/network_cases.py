@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +25,8 @@ PUBLISHED, FIXED, FIXED_COMPILED = "published", "published_fixed", "published_fi
 FIXED_TUNED = "published_fixed_max_autotune"
 EAGER, GRAPH, COMPILE, PACKAGE, ONNX = "eager", "graph", "compile", "aot_inductor", "onnxruntime"
 FLOOR, FLOOR_PLAIN, FLOOR_TUNED = "floor", "floor_plain", "floor_max_autotune"
-OURS = (GRAPH, EAGER, COMPILE, PACKAGE)
+TILED, GLUON = "graph_tile_64", "graph_gluon_norms"
+OURS = (GRAPH, EAGER, COMPILE, PACKAGE, TILED, GLUON)
 """Peers that are ways to run this project, the one that ratios refer to first."""
 FLOORS = (FLOOR, FLOOR_PLAIN, FLOOR_TUNED)
 MODES = {FIXED_COMPILED: "reduce-overhead", FIXED_TUNED: "max-autotune"}
@@ -66,7 +68,7 @@ def make(who: str, setting: Setting, one: Case) -> Call:
     Raises: Absent for one that cannot take part.
     """
     makers = {"denoise": _evaluating, "sample": _sampling, "train": _training}
-    if who in (GRAPH, FIXED_COMPILED, FIXED_TUNED) and one.place.type != "cuda":
+    if who in (GRAPH, TILED, GLUON, FIXED_COMPILED, FIXED_TUNED) and one.place.type != "cuda":
         raise Absent("no CUDA device")
     if who in FLOORS:
         raise Absent("a floor computes nothing")
@@ -77,9 +79,11 @@ def make(who: str, setting: Setting, one: Case) -> Call:
 
 def session(one: Case, who: str, precision: Precision | None = None) -> Session:
     """Return our model prepared for one of our routes, unless told otherwise in bf16, or in float32 on the CPU."""
-    routes: dict[str, Literal["eager", "graph", "compile"]] = {EAGER: "eager", GRAPH: "graph", COMPILE: "compile"}
+    routes: dict[str, Literal["eager", "graph", "compile"]] = {EAGER: "eager", COMPILE: "compile"}
     usual: Precision = "bf16" if one.place.type == "cuda" else "float32"
-    return Session(one.model, Execution(precision=precision or usual, route=routes[who]))
+    # Tiles whose activations fit the L2 cache, so that norms find their input there.
+    tile = 64 if who == TILED else None
+    return Session(one.model, Execution(precision=precision or usual, route=routes.get(who, "graph"), tile=tile))
 
 
 def _evaluating(who: str, one: Case) -> Call:
@@ -91,6 +95,8 @@ def _evaluating(who: str, one: Case) -> Call:
         return _without_gradients(lambda: net(one.noise, sigma, a), one)
     if who == PACKAGE:
         return packaged(one)
+    if who in (TILED, GLUON):
+        raise Absent("samples alone")
     if who == GRAPH:
         # A session graphs whole samples; here one evaluation of its networks is.
         return captured(evaluation(one, session(one, EAGER)))
@@ -109,7 +115,12 @@ def _sampling(who: str, one: Case) -> Call:
         raise Absent("a package holds one evaluation")
     ours = session(one, who)
     factors = ours.encode(one.clips)
-    return lambda: ours.sample(factors, one.noise)
+
+    def call() -> Tensor:
+        with backend("auto", group_norm="gluon") if who == GLUON else nullcontext():
+            return ours.sample(factors, one.noise)
+
+    return call
 
 
 def _training(who: str, one: Case) -> Call:
@@ -117,8 +128,8 @@ def _training(who: str, one: Case) -> Call:
         return as_published(train(one, PUBLISHED), one)
     if who in (FIXED, *MODES):
         return _training_fixed(one, MODES.get(who))
-    if who == PACKAGE:
-        raise Absent("a package does not train")
+    if who in (PACKAGE, TILED, GLUON):
+        raise Absent(f"{who} does not train")
     cuda = one.place.type == "cuda"
     options = {GRAPH: Options(graph=True), COMPILE: Options(compile=True, graph=cuda)}.get(who, Options())
     return train(one, who, options)

@@ -22,6 +22,8 @@ _WHERE = {
     "save": "diffsda.checkpoint",
     "load_authors": "diffsda.authors",
     "DiffSDA": "diffsda.model",
+    "Session": "diffsda.inference",
+    "Execution": "diffsda.inference",
     "Factors": "diffsda.factors",
     "Recipe": "diffsda.recipe",
     "Whitening": "diffsda.firststage.whiten",

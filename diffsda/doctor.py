@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
+import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,14 +77,19 @@ PARTS = (
 )
 
 
+CHECKOUT = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r})"
+"""What makes a Python elsewhere import this very package."""
+
+
 def examine() -> list[Finding]:
     """Look at Python, the device and every part; nothing is loaded into this process."""
-    return [_python(), *(_part(part) for part in PARTS), _device(), _kernels()]
+    parts, device = [_part(part) for part in PARTS], _device()
+    return [_python(), *parts, device, _kernels(), _sessions(), compiling(device.status == "in use")]
 
 
 def healthy(findings: list[Finding]) -> bool:
     """Whether everything the project cannot do without is there."""
-    needed = {p.module for p in PARTS if p.required} | {"python", "kernels"}
+    needed = {p.module for p in PARTS if p.required} | {"python", "kernels", "sessions"}
     return all(f.status == "in use" for f in findings if f.name in needed)
 
 
@@ -137,7 +145,7 @@ def _device() -> Finding:
 def _kernels() -> Finding:
     """Say what the switch takes for tensors of this machine's device; triton stays unloaded."""
     probe = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r}); import torch; "
+        f"{CHECKOUT}; import torch; "
         "from diffsda.kernels.backend import BACKENDS, check, resolve; "
         "device = torch.device('cuda' if torch.cuda.is_available() else 'cpu'); "
         "check(device); "
@@ -154,6 +162,50 @@ def _kernels() -> Finding:
     whole = len(by_backend) == 1
     parts = [name if whole else f"{name} ({', '.join(operations)})" for name, operations in by_backend.items()]
     return Finding("kernels", "in use", "", f"{'; '.join(parts)}; on {device}")
+
+
+def _sessions() -> Finding:
+    """Say how a session would run video and vector models here if left to choose."""
+    probe = (
+        f"{CHECKOUT}; import torch; "
+        "from diffsda.inference import Execution; from diffsda.presets import PRESETS; "
+        "device = torch.device('cuda' if torch.cuda.is_available() else 'cpu'); "
+        "taken = [(r, Execution().resolve(device, r)) for r in PRESETS.values()]; "
+        "print(device.type, *(f'{r.backbone.kind},{r.name},{e.precision},{e.layout},{e.route}' for r, e in taken), "
+        "sep='|')"
+    )
+    said, error = _run(probe)
+    if error:
+        return Finding("sessions", "broken", "", f"none can be made: {error}")
+    device, *lines = said.rpartition("\n")[2].split("|")
+    by_way: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        kind, name, precision, layout, route = line.split(",")
+        # The layout is one of images.
+        way = ", ".join([precision, *([layout] if kind == "unet" else []), route])
+        by_way.setdefault((kind, way), []).append(name)
+    parts = []
+    for kind, title in (("unet", "video"), ("mlp", "vectors")):
+        ways = {way: names for (of, way), names in by_way.items() if of == kind}
+        most = max(ways, key=lambda way: len(ways[way]))
+        parts += [f"{title if way == most else ', '.join(ways[way])}: {way}" for way in sorted(ways, key=most.__ne__)]
+    return Finding("sessions", "in use", "", f"{'; '.join(parts)}; on {device}")
+
+
+def compiling(cuda: bool) -> Finding:
+    """Look for what torch.compile builds with: C++ on the CPU; on CUDA Triton, which builds launchers in C."""
+    triton = next(part for part in PARTS if part.module == "triton")
+    if cuda and (found := _part(triton)).status != "available":
+        return Finding("torch.compile", found.status, "", found.reason)
+    name, package, variable = ("C", "gcc", "CC") if cuda else ("C++", "g++", "CXX")
+    usual = [package, "clang"] if cuda else [package]
+    compiler = os.environ.get(variable) or next(filter(shutil.which, usual), package)
+    if shutil.which(compiler) is None:
+        how = f"there is no {compiler}: apt install {package}, or name a {name} compiler in {variable}"
+        return Finding("torch.compile", "missing", "", how)
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        return Finding("torch.compile", "missing", "", "there is no Python.h: apt install python3-dev")
+    return Finding("torch.compile", "available", "", f"for --route compile; builds with {compiler}")
 
 
 def _run(code: str) -> tuple[str, str]:

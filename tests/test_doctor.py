@@ -9,7 +9,7 @@ from diffsda import doctor
 from diffsda.cli import main
 from diffsda.doctor import PARTS, Finding, Part, healthy
 
-WHOLE = ["python", *(part.module for part in PARTS), "cuda", "kernels"]
+WHOLE = ["python", *(part.module for part in PARTS), "cuda", "kernels", "sessions", "torch.compile"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_every_part_is_reported_once_and_in_words(examined):
 def test_missing_parts_come_with_how_to_get_them(examined):
     install = {part.module: part.install for part in PARTS}
     for f in examined:
-        if f.status == "missing" and f.name not in ("cuda", "kernels"):
+        if f.status == "missing" and f.name in install:
             assert install[f.name] in f.reason
 
 
@@ -100,6 +100,8 @@ def test_an_import_that_never_ends(monkeypatch):
     assert doctor._part(Part("json", "x", "tests", False, "")).status == "broken"
     assert doctor._device().status == "broken"
     assert doctor._kernels().status == "broken"
+    assert doctor._sessions().status == "broken"
+    assert not doctor.healthy([doctor._sessions()])
 
 
 APEX = next(part for part in PARTS if part.module == "apex")
@@ -170,3 +172,63 @@ def test_asking_for_the_kernels_loads_no_triton(monkeypatch):
         [sys.executable, "-c", asked[0] + "; print('triton' in sys.modules)"], capture_output=True, text=True
     )
     assert spoken.stdout.split()[-1] == "False", spoken.stderr
+
+
+def test_sessions_are_told_as_they_would_run(examined):
+    import torch
+
+    told = {f.name: f for f in examined}["sessions"]
+    assert told.status == "in use"
+    if not torch.cuda.is_available():
+        assert told.reason == "video: float32, contiguous, eager; vectors: float32, eager; on cpu"
+
+
+def test_presets_with_a_way_of_their_own_are_named(monkeypatch):
+    lines = [
+        "cuda",
+        "unet,mug,bf16,channels_last,compile",
+        "unet,taichi,bf16,channels_last,graph",
+        "unet,voxceleb,bf16,channels_last,graph",
+        "mlp,timit,float32,channels_last,graph",
+    ]
+    monkeypatch.setattr(doctor, "_run", lambda code: ("a warning\n" + "|".join(lines), ""))
+    assert doctor._sessions().reason == (
+        "video: bf16, channels_last, graph; mug: bf16, channels_last, compile; vectors: float32, graph; on cuda"
+    )
+
+
+def executable(path):
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(("cuda", "compiler", "variable"), [(False, "g++", "CXX"), (True, "gcc", "CC")])
+def test_torch_compile_needs_a_compiler(cuda, compiler, variable, tmp_path, monkeypatch):
+    (tmp_path / "Python.h").write_text("")
+    monkeypatch.setattr(doctor.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(doctor, "_part", lambda part: Finding(part.module, "available", "", ""))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(variable, raising=False)
+    told = doctor.compiling(cuda)
+    assert told.status == "missing"
+    assert f"there is no {compiler}: apt install {compiler}" in told.reason
+    assert variable in told.reason
+    executable(tmp_path / compiler)
+    assert doctor.compiling(cuda) == Finding(
+        "torch.compile", "available", "", f"for --route compile; builds with {compiler}"
+    )
+    monkeypatch.setenv(variable, "my-compiler")
+    assert doctor.compiling(cuda).status == "missing"
+    executable(tmp_path / "my-compiler")
+    assert doctor.compiling(cuda).status == "available"
+    (tmp_path / "Python.h").unlink()
+    assert doctor.compiling(cuda) == Finding(
+        "torch.compile", "missing", "", "there is no Python.h: apt install python3-dev"
+    )
+
+
+@pytest.mark.parametrize("status", ["missing", "broken"])
+def test_torch_compile_needs_triton_on_cuda_alone(status, monkeypatch):
+    monkeypatch.setattr(doctor, "_part", lambda part: Finding(part.module, status, "", f"{part.module} is {status}"))
+    assert doctor.compiling(True) == Finding("torch.compile", status, "", f"triton is {status}")
+    assert "triton" not in doctor.compiling(False).reason

@@ -18,6 +18,7 @@ VERBS = {
     "reconstruct": "encode clips and sample them back",
     "swap": "give clips the dynamics of other clips",
     "import": "turn weights of the authors' code into a model file",
+    "bench": "measure the speed of a preset on this machine, beside what it could be",
     "describe": "say what a model file holds",
     "doctor": "list what is installed, used, missing or broken",
 }
@@ -58,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError:
         return _fail(name, "out of memory; use a smaller --batch or fewer clips", 1)
     except Exception as error:
+        # By name, so that errors without torch are told without it.
+        if type(error).__name__ == "OutOfMemoryError":
+            return _fail(name, "out of memory on the device; use a smaller batch or fewer clips", 1)
         return _unexpected(name, error)
 
 

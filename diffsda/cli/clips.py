@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diffsda.cli.options import WithModel
 from diffsda.data.clip import Clips
 from diffsda.data.registry import open_clips
-from diffsda.errors import InputError
+from diffsda.disentangler import Disentangler
+from diffsda.doctor import compiling
+from diffsda.errors import InputError, MissingPackage
 from diffsda.firststage.clips import whitened
+from diffsda.inference import Execution, Session
 from diffsda.model import DiffSDA
 
 
@@ -19,7 +23,22 @@ def open_model(path: str, device: str) -> DiffSDA:
     return load(path, device=join(device).device)
 
 
-def open_for(model: DiffSDA, source: str, split: str, *, as_is: bool) -> Clips:
+def open_session(path: str, options: WithModel) -> Session:
+    """Load a model as ``open_model`` and prepare it to run as the options say.
+
+    Raises: InputError for what the device cannot do; MissingPackage where there is nothing to compile with.
+    """
+    # First, so that what cannot be is refused before a large file is read.
+    execution = Execution(precision=options.precision, layout=options.layout, route=options.route, tile=options.tile)
+    model = open_model(path, options.device)
+    if execution.route == "compile":
+        found = compiling(next(model.parameters()).is_cuda)
+        if found.status != "available":
+            raise MissingPackage(f"route: got compile, which cannot work here: {found.reason}")
+    return Session(model, execution)
+
+
+def open_for(model: Disentangler, source: str, split: str, *, as_is: bool) -> Clips:
     """Open clips and bring them into the model's units, unless they are there already."""
     from diffsda.train.data import fits
 

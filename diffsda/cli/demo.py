@@ -85,6 +85,7 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     from diffsda.data.registry import open_clips
     from diffsda.evaluate.disentanglement import score
     from diffsda.firststage.clips import whitened
+    from diffsda.inference import Session
     from diffsda.presets import preset
     from diffsda.report.demo import write_demo
     from diffsda.report.files import write
@@ -105,7 +106,7 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     model = result.model
     trained = time.perf_counter() - began
     fit, test = whitened(fit, model.whitening), whitened(test, model.whitening)
-    scores = score(model, fit, test, label=LABEL, noises=POLICIES, seed=seed)
+    scores = score(Session(model), fit, test, label=LABEL, noises=POLICIES, seed=seed)
     split = "a held-out third of the training split" if options.validate else "the official test split"
     write_demo(folder, model, test, scores, label=LABEL, seed=seed, split=split)
     line = _line(scores, seed)

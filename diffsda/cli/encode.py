@@ -26,7 +26,7 @@ class Options(WithModel):
 def run(argv: list[str]) -> int:
     """Encode clips and write their factors."""
     options = parse(Options, argv, "encode", "Take clips apart into static and dynamic factors.")
-    from diffsda.cli.clips import fresh_file, open_for, open_model
+    from diffsda.cli.clips import fresh_file, open_for, open_session
     from diffsda.data.arrays import write
     from diffsda.errors import InputError
     from diffsda.tasks.encode import encode
@@ -34,9 +34,9 @@ def run(argv: list[str]) -> int:
     if options.out.suffix == ".npy":
         raise InputError(f"--out: got {options.out}, expected .npz or .safetensors: there are two arrays to keep")
     fresh_file(options.out, overwrite=options.overwrite)
-    model = open_model(options.model, options.device)
-    clips = open_for(model, options.input, options.split, as_is=options.as_is)
-    factors = encode(model, clips, batch=options.batch)
+    session = open_session(options.model, options)
+    clips = open_for(session, options.input, options.split, as_is=options.as_is)
+    factors = encode(session, clips, batch=options.batch)
     arrays = {"static": factors.static.numpy(), "dynamic": factors.dynamic.numpy()}
     if clips.lengths is not None:
         arrays["lengths"] = clips.lengths

@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from diffsda.errors import InputError
 
@@ -20,9 +20,18 @@ class WithModel:
     split: str = "test"
     """Part of a named data set: train or test."""
     batch: int = 64
-    """Clips worked on at a time."""
+    """Clips handed over at a time."""
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda or cuda:N."""
+    # The choices are an Execution's: written out again, since its file needs torch.
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Of the networks; auto is bf16 for video on CUDA, float32 elsewhere."""
+    route: Literal["auto", "eager", "graph", "compile"] = "auto"
+    """Eagerly, as one CUDA graph, or through torch.compile (slow to begin); auto is the fastest known."""
+    layout: Literal["auto", "channels_last", "contiguous"] = "auto"
+    """Of video activations; auto is channels_last on CUDA, contiguous on the CPU."""
+    tile: int | None = None
+    """Frames worked on at once, fewer in less memory; left open, what suits the device."""
     as_is: bool = False
     """The clips are in the model's units already: do not whiten them, nor undo it."""
     overwrite: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from diffsda.model import Progress
+from diffsda.disentangler import Progress
 from diffsda.tasks.batches import Track
 
 

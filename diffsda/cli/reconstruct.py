@@ -28,13 +28,13 @@ class Options(WithSolver):
     figure: Path | None = None
     """Draw the first few clips and their reconstructions as a PNG."""
     json: bool = False
-    """Print JSON instead of the path."""
+    """Print JSON instead of the path: out, mse, clips, and how the model was run."""
 
 
 def run(argv: list[str]) -> int:
     """Reconstruct clips, write them and say how close they are."""
     options = parse(Options, argv, "reconstruct", "Encode clips and sample them back.")
-    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_model
+    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_session
     from diffsda.cli.progress import solver_bar
     from diffsda.data.arrays import write
     from diffsda.evaluate.reconstruction import mse
@@ -45,11 +45,11 @@ def run(argv: list[str]) -> int:
     check_seed(options.seed)
     if options.figure is not None:
         fresh_figure(options.figure, overwrite=options.overwrite)
-    model = open_model(options.model, options.device)
-    clips = open_for(model, options.input, options.split, as_is=options.as_is)
+    session = open_session(options.model, options)
+    clips = open_for(session, options.input, options.split, as_is=options.as_is)
     with solver_bar("reconstruct") as track:
         x = reconstruct(
-            model,
+            session,
             clips,
             noise=options.noise,
             steps=options.steps,
@@ -58,16 +58,24 @@ def run(argv: list[str]) -> int:
             track=track,
         )
     error = mse(x, clips.x, clips.lengths)
-    arrays = {"x": raw(x, None if options.as_is else model.whitening, clips.lengths)}
+    arrays = {"x": raw(x, None if options.as_is else session.whitening, clips.lengths)}
     if clips.lengths is not None and options.out.suffix != ".npy":
         arrays["lengths"] = clips.lengths
     write(options.out, arrays, overwrite=options.overwrite)
     print(f"mean squared error {error:.3g} in the model's units", file=sys.stderr)
-    print(json.dumps({"out": str(options.out), "mse": error, "clips": len(clips)}) if options.json else options.out)
+    about = {"out": str(options.out), "mse": error, "clips": len(clips), "execution": session.report()}
+    print(json.dumps(about) if options.json else options.out)
     if options.figure is not None:
         from diffsda.report.reconstructions import draw_reconstructions
 
-        digest = model.recipe.digest
-        draw_reconstructions(clips, x, options.figure, unit="model's units", recipe=digest, seed=options.seed)
+        draw_reconstructions(
+            clips,
+            x,
+            options.figure,
+            unit="model's units",
+            recipe=session.recipe.digest,
+            seed=options.seed,
+            execution=session.report(),
+        )
         print(options.figure, file=sys.stderr)
     return 0

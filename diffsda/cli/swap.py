@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,12 +31,14 @@ class Options(WithSolver):
     """Swap every static donor with every dynamics donor."""
     figure: Path | None = None
     """Draw the swaps of the first few donors as a PNG grid."""
+    json: bool = False
+    """Print JSON instead of the path: out, clips, and how the model was run."""
 
 
 def run(argv: list[str]) -> int:
     """Swap clips, write them, and draw a grid if asked."""
     options = parse(Options, argv, "swap", "Give clips the dynamics of other clips.")
-    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_model
+    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_session
     from diffsda.cli.progress import solver_bar
     from diffsda.data.arrays import write
     from diffsda.firststage.clips import raw
@@ -44,25 +48,26 @@ def run(argv: list[str]) -> int:
     check_seed(options.seed)
     if options.figure is not None:
         fresh_figure(options.figure, overwrite=options.overwrite)
-    model = open_model(options.model, options.device)
-    static = open_for(model, options.static, options.split, as_is=options.as_is)
-    dynamic = open_for(model, options.dynamic, options.split, as_is=options.as_is)
+    session = open_session(options.model, options)
+    static = open_for(session, options.static, options.split, as_is=options.as_is)
+    dynamic = open_for(session, options.dynamic, options.split, as_is=options.as_is)
     giver, taker = pairs(len(static), len(dynamic), grid=options.grid)
     solver = {"noise": options.noise, "steps": options.steps, "seed": options.seed, "batch": options.batch}
     with solver_bar("swap") as track:
-        x = swap(model, static.select(giver), dynamic.select(taker), track=track, **solver)  # type: ignore[arg-type]
-    whitening = None if options.as_is else model.whitening
+        x = swap(session, static.select(giver), dynamic.select(taker), track=track, **solver)  # type: ignore[arg-type]
+    whitening = None if options.as_is else session.whitening
     lengths = None if dynamic.lengths is None else dynamic.lengths[taker]
     arrays = {"x": raw(x, whitening, lengths), "static_donor": giver, "dynamic_donor": taker}
     if lengths is not None:
         arrays["lengths"] = lengths
     write(options.out, {"x": arrays["x"]} if options.out.suffix == ".npy" else arrays, overwrite=options.overwrite)
-    print(options.out)
+    about = {"out": str(options.out), "clips": len(x), "execution": session.report()}
+    print(json.dumps(about) if options.json else options.out)
     if options.figure is not None:
         from diffsda.report.swaps import draw_swaps
 
         draw_swaps(
-            model,
+            session,
             static,
             dynamic,
             options.figure,
@@ -70,6 +75,9 @@ def run(argv: list[str]) -> int:
             steps=options.steps,
             seed=options.seed,
             whitened=options.as_is,
+            step=session.provenance.get("step", ""),
+            execution=session.report(),
         )
-        print(options.figure)
+        # Results are on stdout; beside JSON a path would spoil it.
+        print(options.figure, file=sys.stderr if options.json else sys.stdout)
     return 0

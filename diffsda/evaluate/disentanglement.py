@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.errors import InputError
 from diffsda.evaluate.eer import equal_error_rate
 from diffsda.evaluate.judge import Judge
@@ -15,7 +16,6 @@ from diffsda.evaluate.lengths import Array
 from diffsda.evaluate.probe import accuracy, frames, mean_over_time, repeat, resample
 from diffsda.evaluate.reconstruction import mse
 from diffsda.evaluate.trajectory import centred_cosine
-from diffsda.model import DiffSDA, StartNoise
 from diffsda.tasks.encode import encode
 from diffsda.tasks.reconstruct import reconstruct
 from diffsda.tasks.swap import swap
@@ -80,7 +80,7 @@ def donors(labels: Array, seed: int) -> Array:
 
 
 def score(
-    model: DiffSDA,
+    model: Disentangler,
     fit: Clips,
     test: Clips,
     *,
@@ -124,7 +124,7 @@ def score(
 
 
 def _swaps(
-    model: DiffSDA, test: Clips, giver: Clips, judge: Judge, label: str, noise: StartNoise, seed: int
+    model: Disentangler, test: Clips, giver: Clips, judge: Judge, label: str, noise: StartNoise, seed: int
 ) -> SwapScores:
     """Swap every test clip with its donor and score what comes out, which is as long as the donor."""
     made = swap(model, test, giver, noise=noise, seed=seed)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffsda.evaluate.disentanglement import Scores as Measured
+from diffsda.inference import Session
 from diffsda.model import DiffSDA
 from diffsda.report.canvas import save
 from diffsda.report.curves import loss_curve, rate_curve
@@ -116,14 +117,19 @@ def _draw(folder: Path, model: DiffSDA, test: Clips, *, label: str, seed: int) -
     shown = _one_a_label(labels)[:SHOWN]
     few = test.select(shown)
     names = [f"{label} {labels[i] + 1}" for i in shown]
-    about = {"recipe": model.recipe.digest, "seed": seed, "step": model.provenance.get("step", "")}
+    step = model.provenance.get("step", "")
+    about = {"recipe": model.recipe.digest, "seed": seed, "step": step}
     place = folder / "figures"
-    paths = {"swaps": draw_swaps(model, few, few, place / "swaps.png", seed=seed, titles=(names, names), whitened=True)}
-    back = reconstruct(model, few, seed=seed, noise="fresh")
+    session = Session(model)
+    swaps = draw_swaps(
+        session, few, few, place / "swaps.png", seed=seed, titles=(names, names), whitened=True, step=step
+    )
+    paths = {"swaps": swaps}
+    back = reconstruct(session, few, seed=seed, noise="fresh")
     paths["strips"] = draw_reconstructions(
         few, back, place / "strips.png", names=names, how="from s and d", unit="whitened cepstrum", **about
     )
-    factors = encode(model, test)
+    factors = encode(session, test)
     static, dynamic = factors.static.numpy(), factors.dynamic.numpy()
     records = read_log(folder)
     steps, losses = [r["step"] for r in records], [r["loss"] for r in records]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.firststage.clips import raw
-from diffsda.model import DiffSDA, StartNoise
 from diffsda.report.canvas import save
 from diffsda.report.grid import swap_grid
 from diffsda.tasks.swap import pairs, swap
@@ -20,7 +20,7 @@ MOST = 6
 
 
 def draw_swaps(
-    model: DiffSDA,
+    model: Disentangler,
     static: Clips,
     dynamic: Clips,
     path: str | Path,
@@ -30,11 +30,12 @@ def draw_swaps(
     seed: int = 0,
     titles: tuple[Sequence[str], Sequence[str]] | None = None,
     whitened: bool = False,
+    **provenance: Any,
 ) -> Path:
     """Swap the first donors of each kind with each other and draw the grid as a PNG.
 
     ``static`` and ``dynamic`` are whitened; the figure is in the units people brought, or (``whitened``) in those of
-    the model, where every channel varies as much.
+    the model, where every channel varies as much. ``provenance`` goes into the PNG's text with what is known here.
     Raises: InputError as ``swap``; SaveError if the figure cannot be written.
     """
     static, dynamic = static.select(slice(0, MOST)), dynamic.select(slice(0, MOST))
@@ -60,5 +61,5 @@ def draw_swaps(
         noise=noise,
         static=static.name,
         dynamic=dynamic.name,
-        step=model.provenance.get("step", ""),
+        **provenance,
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from diffsda.disentangler import Progress
 from diffsda.errors import InputError
-from diffsda.model import Progress
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips

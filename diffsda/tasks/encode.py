@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from diffsda.disentangler import Disentangler
 from diffsda.factors import Factors
-from diffsda.model import DiffSDA
 from diffsda.tasks.batches import lengths_of, slices
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def encode(model: DiffSDA, clips: Clips, *, batch: int = 64) -> Factors:
+def encode(model: Disentangler, clips: Clips, *, batch: int = 64) -> Factors:
     """Take clips apart; whitened clips in, factors on the CPU out.
 
     Shapes: clips.x (N, V, ...) -> static (N, S) or (N, V, S), dynamic (N, V, D).

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from diffsda.model import DiffSDA
+from diffsda.disentangler import Disentangler
 from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def reconstruct(
-    model: DiffSDA,
+    model: Disentangler,
     clips: Clips,
     *,
     noise: Literal["own", "fresh"] = "own",
@@ -26,7 +26,7 @@ def reconstruct(
     """Reconstruct whitened clips, from their own stochastic code or from fresh noise.
 
     Shapes: clips.x (N, V, ...) -> same. Clip i draws from seed + i, whatever the batch.
-    Raises: InputError as ``DiffSDA.reconstruct``.
+    Raises: InputError as ``Disentangler.reconstruct``.
     """
     parts = list(slices(len(clips), batch))
     solver = (steps or model.recipe.sampling.steps) * (2 if noise == "own" else 1)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.errors import InputError
-from diffsda.model import DiffSDA, StartNoise
 from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def pairs(static: int, dynamic: int, *, grid: bool = False) -> tuple[np.ndarray,
 
 
 def swap(
-    model: DiffSDA,
+    model: Disentangler,
     static: Clips,
     dynamic: Clips,
     *,
@@ -46,7 +46,7 @@ def swap(
 
     Shapes: (N, V', ...) and (N, V, ...) -> (N, V, ...). Swap i draws from seed + i, whatever the batch.
     Source: DiffSDA appendix B.4.
-    Raises: InputError as ``DiffSDA.swap``.
+    Raises: InputError as ``Disentangler.swap``.
     """
     parts = list(slices(len(dynamic), batch))
     solver = (steps or model.recipe.sampling.steps) * (2 if noise in ("dynamic", "static") else 1)

@@ -38,6 +38,9 @@ def test_import_and_its_names_need_no_torch(process):
     loaded = process(code=code).out.split()
     assert "diffsda" in loaded
     assert not {"torch", "numpy", "tyro", "matplotlib"} & set(loaded)
+    code = "import sys, diffsda; print({'Session', 'Execution'} <= set(diffsda.__all__), 'torch' in sys.modules); "
+    said = process(code=code + "print(diffsda.Execution(tile=3).tile, diffsda.Session.__module__)")
+    assert said.out == "True False\n3 diffsda.inference.session\n"
     said = process(code="import diffsda; diffsda.nonsense")
     assert "module 'diffsda' has no attribute 'nonsense'" in said.err
     said = process(code="import diffsda; print(diffsda.preset('mug').clips.frames, diffsda.Recipe.__name__)")
@@ -51,6 +54,9 @@ def test_import_and_its_names_need_no_torch(process):
         (["doctor", "--help"], "--json"),
         (["describe", "--help"], "MODEL"),
         (["encode", "--help"], "--as-is"),
+        (["reconstruct", "--help"], "--precision {auto,float32,bf16,fp16}"),
+        (["swap", "--help"], "--route {auto,eager,graph,compile}"),
+        (["bench", "--help"], "--profile"),
         (["train", "mug", "--help"], "--optim.lr FLOAT"),
         (["train", "mug", "--dry-run"], '"name": "mug"'),
     ],

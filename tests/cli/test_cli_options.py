@@ -1,11 +1,15 @@
 """Options and outputs that will not do, each beside one that does."""
 
+import typing
+
 import numpy as np
 import pytest
 import torch
 from shelf import names
 
+from diffsda.cli.options import WithModel
 from diffsda.data.arrays import read, write
+from diffsda.inference.execution import Layout, Precision, Route
 
 
 @pytest.fixture
@@ -50,6 +54,12 @@ OPTIONS = [
     ("encode", ["--device", "tpu9"], ["device: got 'tpu9'", "expected auto, cpu, cuda or cuda:N"], ["--device", "cpu"]),
     ("encode", ["--device", "meta"], ["device: got 'meta'", "expected auto, cpu, cuda"], ["--device", "auto"]),
     ("encode", ["--split", "validation"], ["split: got 'validation'", "expected train or test"], ["--split", "train"]),
+    ("encode", ["--precision", "fp8"], ["'fp8'", "--precision", "'auto', 'float32', 'bf16', 'fp16'"], []),
+    ("swap", ["--route", "cuda"], ["'cuda'", "--route", "'auto', 'eager', 'graph', 'compile'"], ["--route", "eager"]),
+    ("reconstruct", ["--layout", "nchw"], ["'nchw'", "--layout", "'auto', 'channels_last', 'contiguous'"], []),
+    ("encode", ["--tile", 0], ["tile: got 0", "expected a number of frames of at least 1"], ["--tile", 1]),
+    ("swap", ["--tile", -2], ["tile: got -2", "of at least 1"], ["--tile", 10**9]),
+    ("reconstruct", ["--tile", "all"], ["--tile", "'all'", "INT"], ["--tile", 5]),
     ("encode", ["--bacth", 3], ["--bacth", "3", "diffsda encode --help", "--batch INT"], ["--batch", 3]),
     ("encode", ["extra"], ["extra", "diffsda encode --help"], []),
     ("swap", ["--figure", "a.jpg"], ["--figure: got a.jpg", "expected a file ending in .png"], []),
@@ -71,6 +81,26 @@ def test_cuda_where_there_is_none(device, call, room, refused, cli, shelf):
     said = cli("train", "tiny_vector", "--data", "series", "--out", room / "run", "--device", device)
     refused(said, "train", 2, repr(device), "no CUDA device", "use cpu or auto")
     assert names(room) == []
+
+
+@pytest.mark.parametrize("verb", ["encode", "reconstruct", "swap"])
+def test_a_graph_where_there_is_no_cuda_device(verb, call, room, refused):
+    refused(call(verb, "--route", "graph", "--device", "cpu"), verb, 2, "route: got 'graph' on cpu", "eager or compile")
+    assert names(room) == []
+
+
+def test_compiling_without_a_compiler(call, room, refused, monkeypatch):
+    monkeypatch.setenv("CXX", str(room / "no-such-compiler"))
+    said = call("encode", "--route", "compile", "--device", "cpu")
+    refused(said, "encode", 3, "route: got compile", f"there is no {room / 'no-such-compiler'}", "apt install g++")
+    assert names(room) == []
+    assert call("encode", "--device", "cpu").status == 0
+
+
+def test_the_choices_are_those_of_an_execution():
+    offered = typing.get_type_hints(WithModel)
+    for name, kind in {"precision": Precision, "route": Route, "layout": Layout}.items():
+        assert typing.get_args(offered[name]) == typing.get_args(kind), name
 
 
 @pytest.mark.parametrize("verb", ["encode", "reconstruct", "swap"])
@@ -191,6 +221,7 @@ def test_a_bug_is_one_line_and_shows_itself_on_request(cli, monkeypatch):
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (MemoryError(), 1, "out of memory; use a smaller --batch or fewer clips"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 1, "out of memory on the device; use a smaller batch"),
         (ModuleNotFoundError("no", name="sklearn.svm"), 3, "sklearn is not installed: pip install scikit-learn"),
         (ModuleNotFoundError("no", name="odd"), 3, "odd is not installed: pip install odd"),
         (ModuleNotFoundError("no", name="diffsda.gone"), 1, "unexpected ModuleNotFoundError"),

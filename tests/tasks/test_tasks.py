@@ -7,6 +7,7 @@ import torch
 from diffsda import DiffSDA, preset
 from diffsda.data.clip import Clips
 from diffsda.errors import InputError
+from diffsda.inference import Execution, Session
 from diffsda.tasks.batches import lengths_of, seeds, slices
 from diffsda.tasks.encode import encode
 from diffsda.tasks.reconstruct import reconstruct
@@ -115,3 +116,14 @@ def test_tasks_keep_the_model_as_it_was(model):
     assert model.training
     assert all(p.grad is None for p in model.parameters())
     assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_tasks_run_on_a_session_as_on_its_model(model, lengths):
+    session = Session(model, Execution(tile=4))
+    static, dynamic = clips(lengths), clips(lengths, seed=1)
+    mine, its = (encode(runner, static, batch=2) for runner in (session, model))
+    agree([mine.static, its.static])
+    agree([mine.dynamic, its.dynamic])
+    agree([reconstruct(runner, static, steps=3, seed=9, batch=2) for runner in (session, model)])
+    agree([swap(runner, static, dynamic, noise="fresh", steps=3, seed=9) for runner in (session, model)])
