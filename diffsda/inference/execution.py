@@ -45,7 +45,7 @@ class Execution:
             given: Any = getattr(self, name)
             if given not in get_args(kind):
                 raise InputError(f"{name}: got {given!r}, expected one of {', '.join(get_args(kind))}")
-        if self.tile is not None and (not isinstance(self.tile, int) or self.tile < 1):
+        if self.tile is not None and (type(self.tile) is not int or self.tile < 1):
             raise InputError(f"tile: got {self.tile!r}, expected a number of frames of at least 1")
 
     @property

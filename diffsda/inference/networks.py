@@ -78,6 +78,8 @@ class PreparedEncoder(nn.Module):
         elif form.buffers:
             assert isinstance(frame, MLPFrameEncoder)
             twin.frame = PreparedFrameMLP(frame)
+        elif next(frame.parameters()).dtype != form.dtype:
+            twin.frame = _Cast(copy.deepcopy(frame).to(form.dtype), form.dtype)
         if twin.recurrent.backward_lstm is not None:
             twin.recurrent = _BothWays(twin.recurrent)  # type: ignore[assignment]
         if rows is not None:

@@ -36,6 +36,8 @@ class Session(Disentangler):
     Networks are rewritten and cast once; later changes of the model's weights do not reach them. Requests of any
     size are cut into tiles; with graphs or compilation a tile's tail is padded, so that few sizes come up, and the
     first request of a size makes its graph. Where memory runs out, tiles become smaller and the work goes on.
+    Noise that is added on the way (S_churn > 0) is drawn for the whole request beforehand: a step's noise is as large as
+    the clips.
     Precision: clips, factors, the solver's state and results have the model's type, networks the execution's.
     Source: DiffSDA Algorithms 1 and 2; differs from the model's results by the order of sums and the precision.
     Raises: InputError for an execution that the device or the model cannot have.
@@ -46,6 +48,11 @@ class Session(Disentangler):
         self.provenance = dict(model.provenance)
         self._template = model._like().detach().new_empty(0)
         self._precondition = model.denoiser.precondition
+        if self._template.dtype not in (torch.float32, torch.float64):
+            raise InputError(
+                f"session: got a model in {self._template.dtype}, expected one in float32 (or float64); lower types "
+                "are the session's to choose: Execution(precision=...)"
+            )
         self.execution = (execution or Execution()).resolve(self._template.device, model.recipe)
         if self._template.dtype == torch.float64 and self.execution.precision != "float32":
             raise InputError(f"precision: got {self.execution.precision} for a float64 model, expected float32 or auto")
@@ -60,7 +67,8 @@ class Session(Disentangler):
             self._encoder.twin.frame.compile(dynamic=False)
         assert self.execution.tile is not None
         fixed = self.execution.route != "eager"
-        self._tiles, self._clip_tiles = (Tiles(self.execution.tile, fixed=fixed) for _ in range(2))
+        self._tiles = Tiles(self.execution.tile, fixed=fixed)
+        self._clip_tiles: dict[int, Tiles] = {}
         self._graphs: OrderedDict[Any, Captured] = OrderedDict()
         self._noises: OrderedDict[tuple[float, ...], Tensor] = OrderedDict()
         self._pool: Any = None
@@ -104,22 +112,24 @@ class Session(Disentangler):
 
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:
         frames = x.shape[1]
-        # Eagerly only the frame network is cut finer than this.
-        clips = max(1, self._tiles.largest // frames)
-        self._clip_tiles.largest = clips if self._clip_tiles.fixed else max(clips, CLIPS)
+        if frames not in self._clip_tiles:
+            fixed, clips = self._tiles.fixed, max(1, self._tiles.largest // frames)
+            # Eagerly only the frame network is cut finer than this.
+            self._clip_tiles[frames] = Tiles(clips if fixed else max(clips, CLIPS), fixed=fixed)
+        tiles = self._clip_tiles[frames]
 
         def run(clips: slice, size: int) -> tuple[Tensor, ...]:
             given = [x[clips]] if lengths is None else [x[clips], lengths[clips]]
             static, dynamic = self._call(
                 ("encode", size, frames, lengths is None),
                 lambda x, n=None: self._encoder(x, n),
-                [padded(t, size) if self._clip_tiles.fixed else t for t in given],
+                [padded(t, size) if tiles.fixed else t for t in given],
             )
             count = given[0].shape[0]
             return static[:count].clone(), dynamic[:count].clone()
 
         with torch.no_grad():
-            return Factors(*over(self._clip_tiles, x.shape[0], run, forget=self._forget))
+            return Factors(*over(tiles, x.shape[0], run, forget=self._forget))
 
     def _follow(
         self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress, frames: int

@@ -256,12 +256,46 @@ def test_the_network_is_not_asked_for_embeddings_in_the_loop(build, monkeypatch)
         ({"layout": "NHWC"}, "layout: got 'NHWC'"),
         ({"route": "fast"}, "route: got 'fast'"),
         ({"tile": 0}, "tile: got 0"),
+        ({"tile": True}, "tile: got True"),
         ({"tile": 2.5}, "tile: got 2.5"),
     ],
 )
 def test_executions_that_do_not_exist(given, words):
     with pytest.raises(InputError, match=words):
         Execution(**given)
+
+
+def test_a_model_in_a_low_type_is_refused(build):
+    for name in ("tiny_video", "tiny_vector"):
+        with pytest.raises(InputError, match="session: got a model in torch.bfloat16, expected one in float32"):
+            Session(build(name).bfloat16())
+
+
+@pytest.mark.parametrize("name", ["tiny_video", "tiny_vector"])
+def test_the_frame_network_has_the_executions_type_too(build, name):
+    model = build(name)
+    x = clips_for(model)
+    f, given = model.encode(x), Session(model, Execution(precision="bf16")).encode(x)
+    assert given.static.dtype == torch.float32
+    assert 1e-5 < rms(given.dynamic, f.dynamic) < 5e-2
+
+
+def test_tiles_that_memory_made_smaller_stay_small(build, monkeypatch):
+    model = build("tiny_vector")
+    fast, x = Session(model), clips_for(model, batch=8)
+    own, tried = fast._encoder.forward, []
+
+    def scarce(x, lengths):
+        tried.append(x.shape[0])
+        if x.shape[0] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return own(x, lengths)
+
+    monkeypatch.setattr(fast._encoder, "forward", scarce)
+    wanted = model.encode(x)
+    for _ in range(2):
+        assert relative(fast.encode(x).static, wanted.static) < 1e-5
+    assert tried == [8, 4, *[2] * 8]
 
 
 def test_graphs_need_a_device(build):
