@@ -36,8 +36,7 @@ class Session(Disentangler):
     Networks are rewritten and cast once; later changes of the model's weights do not reach them. Requests of any
     size are cut into tiles; with graphs or compilation a tile's tail is padded, so that few sizes come up, and the
     first request of a size makes its graph. Where memory runs out, tiles become smaller and the work goes on.
-    Noise that is added on the way (S_churn > 0) is drawn for the whole request beforehand: a step's noise is as large as
-    the clips.
+    Noise added on the way (S_churn > 0) is drawn for the whole request beforehand, as much again as the clips a step.
     Precision: clips, factors, the solver's state and results have the model's type, networks the execution's.
     Source: DiffSDA Algorithms 1 and 2; differs from the model's results by the order of sums and the precision.
     Raises: InputError for an execution that the device or the model cannot have.

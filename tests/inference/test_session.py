@@ -267,7 +267,7 @@ def test_executions_that_do_not_exist(given, words):
 
 def test_a_model_in_a_low_type_is_refused(build):
     for name in ("tiny_video", "tiny_vector"):
-        with pytest.raises(InputError, match="session: got a model in torch.bfloat16, expected one in float32"):
+        with pytest.raises(InputError, match=r"session: got a model in torch\.bfloat16, expected one in float32"):
             Session(build(name).bfloat16())
 
 
