@@ -29,6 +29,8 @@ TILED, GLUON = "graph_tile_64", "graph_gluon_norms"
 OURS = (GRAPH, EAGER, COMPILE, PACKAGE, TILED, GLUON)
 """Peers that are ways to run this project, the one that ratios refer to first."""
 FLOORS = (FLOOR, FLOOR_PLAIN, FLOOR_TUNED)
+TIME_OVER = "time over"
+"""Why someone was skipped who is to be timed later."""
 MODES = {FIXED_COMPILED: "reduce-overhead", FIXED_TUNED: "max-autotune"}
 """How torch.compile is asked for CUDA graphs: without and with trying further kernels."""
 

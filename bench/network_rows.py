@@ -23,10 +23,23 @@ from diffsda.bench import executions, network_cases
 from diffsda.bench.cases import STEPS, Case, sample
 from diffsda.bench.floor import Floor, Operation, flops, operations
 from diffsda.bench.kernel_cases import device_is_lost
-from diffsda.bench.network_cases import FLOOR_PLAIN, FLOOR_TUNED, FLOORS, GRAPH, OURS, PUBLISHED, SETTINGS, Setting
+from diffsda.bench.network_cases import (
+    FLOOR_PLAIN,
+    FLOOR_TUNED,
+    FLOORS,
+    GRAPH,
+    OURS,
+    PUBLISHED,
+    SETTINGS,
+    TIME_OVER,
+    Setting,
+)
 from diffsda.bench.profiled import profile
+from diffsda.train.graph import WARM_UP
 
 LOST = 3
+MARGIN = 5.0
+"""Seconds kept for the rounds beyond what they are expected to take."""
 ROUNDS = 5
 CALM = 0.02
 """Seconds that a timed run of short calls lasts at least."""
@@ -50,34 +63,35 @@ def timed_rows(
     """
     clocks: dict[str, Callable[[], float]] = {}
     about: dict[str, Row] = {}
-    expected = Expected(setting, one)
-    for who in peers:
+
+    def starting(who: str) -> None:
         say({"starting": who, "case": name})
+
+    expected = Expected(setting, one, starting)
+    # Floors are many small graphs and take longest to prepare: where time is short, everybody else has one.
+    for who in sorted(peers, key=FLOORS.__contains__):
         row: Row = {"case": name, "peer": who}
+        if clocks and left() < _rounds_take(clocks, rounds):
+            yield row | {"skipped": TIME_OVER}
+            continue
+        starting(who)
         try:
-            if who in FLOORS:
-                clocks[who], about[who] = _floor(who, setting, one), row
-                continue
-            began = time.perf_counter()
-            call = network_cases.make(who, setting, one)
-            got = call()
-            wait(one.place)
-            row |= {"ready_seconds": time.perf_counter() - began, **getattr(call, "seconds", {})}
-            row["error"] = expected.error(who, got)
-            del got
+            clock, found = (
+                (_floor(who, setting, one), {}) if who in FLOORS else _contestant(who, setting, one, expected)
+            )
         except network_cases.Absent as reason:
             yield row | {"skipped": str(reason)}
         except Exception as reason:
             if device_is_lost(reason):
                 raise
-            yield row | {"failed": f"{type(reason).__name__}: {reason}".splitlines()[0][:300]}
+            yield row | {"failed": in_a_line(reason)}
             _clean()
         else:
-            if not row["error"] <= WRONG:
-                yield row | {"wrong": True}
+            if clock is None:
+                yield row | found | {"wrong": True}
                 continue
-            clocks[who], about[who] = stopwatch(call, one.place), row
-    taken, lost = interleaved(clocks, rounds, left)
+            clocks[who], about[who] = clock, row | found
+    taken, lost = interleaved(clocks, rounds, left, starting)
     yield from (about[who] | {"failed": words} for who, words in lost.items())
     anchor = next((who for who in OURS if taken.get(who)), None)
     work = flops(operations(one.model.recipe, setting.what, one.batch, one.clips.shape[1]))
@@ -93,19 +107,39 @@ def timed_rows(
 class Expected:
     """What the published execution computes, worked out when the first result is to be compared with it."""
 
-    def __init__(self, setting: Setting, one: Case) -> None:
-        self.setting, self.one = setting, one
+    def __init__(self, setting: Setting, one: Case, starting: Callable[[str], None]) -> None:
+        self.setting, self.one, self.starting = setting, one, starting
         self.value: Tensor | None = None
 
     def error(self, who: str, got: Tensor) -> float:
-        """Return the relative error of a result; 0 for the published execution's own."""
+        """Return the relative error of someone's result."""
         if self.value is None:
-            if who == PUBLISHED:
-                self.value = got.detach().clone()
-            else:
-                self.value = network_cases.make(PUBLISHED, self.setting, self.one)().detach().clone()
-                _clean()
+            self.starting(PUBLISHED)
+            self.value = network_cases.make(PUBLISHED, self.setting, self.one)().detach().clone()
+            _clean()
+            self.starting(who)
         return network_cases.relative(got, self.value)
+
+
+def _contestant(who: str, setting: Setting, one: Case, expected: Expected) -> tuple[Stopwatch | None, Row]:
+    """Make a contestant ready; return its stopwatch, or None if it computes something else, and what was found."""
+    began = time.perf_counter()
+    call = network_cases.make(who, setting, one)
+    got = call()
+    wait(one.place)
+    found = {"ready_seconds": time.perf_counter() - began, **getattr(call, "seconds", {})}
+    found["error"] = expected.error(who, got)
+    del got
+    if not found["error"] <= WRONG:
+        return None, found
+    settle(call, setting)
+    return stopwatch(call, one.place), found
+
+
+def settle(call: Callable[[], object], setting: Setting) -> None:
+    """Do the first steps of a training run, after which ours captures its graph: that is not to be timed."""
+    for _ in range(WARM_UP + 1 if setting.what == "train" else 0):
+        call()
 
 
 class _Floor:
@@ -113,9 +147,15 @@ class _Floor:
 
     def __init__(self, floor: Floor) -> None:
         self.floor, self.table = floor, floor.table
+        self.seconds = floor()  # A round takes longer than what it finds; this is the least.
 
     def __call__(self) -> float:
         return 1e3 * self.floor()
+
+
+def _rounds_take(clocks: Mapping[str, Callable[[], float]], rounds: int) -> float:
+    """Return the seconds that all rounds of those who are ready will take, and a margin."""
+    return (1 + rounds) * sum(getattr(clock, "seconds", 0.0) for clock in clocks.values()) + MARGIN
 
 
 def _floor(who: str, setting: Setting, one: Case) -> _Floor:
@@ -137,11 +177,15 @@ def _floor(who: str, setting: Setting, one: Case) -> _Floor:
 
 
 def interleaved(
-    clocks: dict[str, Callable[[], float]], rounds: int, left: Callable[[], float]
+    clocks: dict[str, Callable[[], float]],
+    rounds: int,
+    left: Callable[[], float],
+    starting: Callable[[str], object] = lambda who: None,
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Return everyone's milliseconds, round by round, and who fell out, with the reason.
 
     The first round warms up, and no further one begins when time is over. Beside others memory may run out.
+    ``starting`` is told who is about to run.
     """
     taken: dict[str, list[float]] = {who: [] for who in clocks}
     lost: dict[str, str] = {}
@@ -149,10 +193,13 @@ def interleaved(
         if i > 1 and left() < 0:
             break
         for who in list(taken):
+            starting(who)
             try:
                 milliseconds = clocks[who]()
-            except torch.OutOfMemoryError as reason:
-                lost[who] = f"OutOfMemoryError: {reason}".splitlines()[0][:300]
+            except Exception as reason:
+                if device_is_lost(reason):
+                    raise
+                lost[who] = in_a_line(reason)
                 del taken[who], clocks[who]
                 _clean()
                 continue
@@ -161,32 +208,38 @@ def interleaved(
     return taken, lost
 
 
-def stopwatch(call: Callable[[], object], device: torch.device) -> Callable[[], float]:
+def stopwatch(call: Callable[[], object], device: torch.device) -> Stopwatch:
     """Return a function that gives milliseconds a call over a run of calls that lasts a moment."""
-    began = time.perf_counter()
-    call()
-    wait(device)
-    calls = max(1, min(20, round(CALM / max(time.perf_counter() - began, 1e-6))))
-    if device.type != "cuda":
+    return Stopwatch(call, device)
 
-        def on_host() -> float:
-            began = time.perf_counter()
-            for _ in range(calls):
-                call()
-            return 1e3 * (time.perf_counter() - began) / calls
 
-        return on_host
+class Stopwatch:
+    """Milliseconds a call, over a run of calls that lasts ``seconds``."""
 
-    def on_device() -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        for _ in range(calls):
-            call()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / calls
+    def __init__(self, call: Callable[[], object], device: torch.device) -> None:
+        self.call, self.device = call, device
+        began = time.perf_counter()
+        call()
+        wait(device)
+        once = time.perf_counter() - began
+        self.calls = max(1, min(20, round(CALM / max(once, 1e-6))))
+        self.seconds = self.calls * once
 
-    return on_device
+    def __call__(self) -> float:
+        if self.device.type == "cuda":
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            self._run()
+            end.record()
+            end.synchronize()
+            return start.elapsed_time(end) / self.calls
+        began = time.perf_counter()
+        self._run()
+        return 1e3 * (time.perf_counter() - began) / self.calls
+
+    def _run(self) -> None:
+        for _ in range(self.calls):
+            self.call()
 
 
 def figures(times: Sequence[float], setting: Setting, one: Case, work: int) -> Row:
@@ -206,10 +259,18 @@ def figures(times: Sequence[float], setting: Setting, one: Case, work: int) -> R
 def memory_row(name: str, setting: Setting, who: str, one: Case) -> Row:
     """Return the most memory that one contestant needs, weights and preparation included; nobody else is there."""
     row = {"case": f"memory {name}", "peer": who}
+    # Kernels are compared with their references, and convolutions tried, once a process: that is not what runs need.
+    first = network_cases.make(who, setting, one)
+    first()
+    settle(first, setting)
+    del first
+    wait(one.place)
+    _clean()
     torch.cuda.reset_peak_memory_stats()
     call = network_cases.make(who, setting, one)
     for _ in range(3):
         call()
+    settle(call, setting)
     wait(one.place)
     return row | {"peak_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved()}
 
@@ -240,12 +301,23 @@ def equality_rows(one: Case, say: Say) -> Iterator[Row]:
     for precision in ("float32", "bf16"):
         for who in routes:
             say({"starting": who, "case": "equality"})
-            got = network_cases.session(one, who, precision).sample(one.factors, one.noise)
+            row = {"case": f"equality {precision}", "peer": who}
+            try:
+                got = network_cases.session(one, who, precision).sample(one.factors, one.noise)
+            except Exception as reason:
+                if device_is_lost(reason):
+                    raise
+                yield row | {"failed": in_a_line(reason)}
+                continue
             largest = float((got - expected).abs().max() / expected.abs().max())
             error = largest if precision == "float32" else network_cases.relative(got, expected)
             bound = EXACT if precision == "float32" else ROUNDED
-            row = {"case": f"equality {precision}", "peer": who, "error": error, "bound": bound}
-            yield row | {"wrong": not error <= bound}
+            yield row | {"error": error, "bound": bound, "wrong": not error <= bound}
+
+
+def in_a_line(reason: Exception) -> str:
+    """Return an error's kind and the first line of its words."""
+    return f"{type(reason).__name__}: {reason}".splitlines()[0][:300]
 
 
 def wait(device: torch.device) -> None:
@@ -283,7 +355,7 @@ def rows_of(options: argparse.Namespace, say: Say, left: Callable[[], float]) ->
             except Exception as reason:
                 if device_is_lost(reason):
                     raise
-                words = f"{type(reason).__name__}: {reason}".splitlines()[0][:300]
+                words = in_a_line(reason)
                 yield {"case": f"{options.kind} {name}", "peer": who, "failed": words}
         del one
         _clean()
@@ -310,7 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in rows_of(options, _say, lambda: deadline - time.monotonic()):
             _say({"row": row})
     except Exception as reason:
-        _say({"broken": f"{type(reason).__name__}: {reason}".splitlines()[0][:300]})
+        _say({"broken": in_a_line(reason)})
         return LOST
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from diffsda.factors import Factors
@@ -60,10 +61,18 @@ class SequenceEncoder(nn.Module):
             kept = self.frame(flat[rows]).flatten(1)
             features = kept.new_zeros(flat.shape[0], kept.shape[1]).index_copy(0, rows, kept)
         features = features.unflatten(0, (batch, frames))  # (B, V, F)
+        if torch.is_autocast_enabled(x.device.type):
+            # cuDNN's recurrent networks run in float16 under autocast, whatever its type; gradients would underflow.
+            with torch.autocast(x.device.type, enabled=False):
+                return self._follow(features.float(), lengths)
+        return self._follow(features, lengths)
+
+    def _follow(self, features: Tensor, lengths: Tensor | None) -> Factors:
+        """Return the factors that the recurrent parts make of features (B, V, F)."""
         states, summary = self.recurrent(features, lengths)
         static = self.to_static(summary if self.shared else states)
         dynamic = self.to_dynamic(self.dynamic_rnn(states)[0])  # (B, V, D)
-        real = valid(lengths, frames)
+        real = valid(lengths, features.shape[1])
         if real is not None:
             dynamic = dynamic * real[:, :, None]
             static = static if self.shared else static * real[:, :, None]

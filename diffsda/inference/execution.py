@@ -21,8 +21,8 @@ FASTER: dict[tuple[str, str], Route] = {}
 
 ROWS_ON_CUDA = {"unet": 160, "mlp": 65536}
 """Frames in a tile on a GPU: 160 frames of the largest video preset need under 2 GB."""
-ROWS_ON_CPU = {"unet": 16, "mlp": 512}
-"""Frames in a tile on a CPU: few enough for activations to stay in the caches between operations."""
+ROWS_ON_CPU = {"unet": 16, "mlp": 2048}
+"""Frames in a tile on a CPU: few enough for activations to stay in the last cache between operations."""
 
 
 @dataclass(frozen=True, kw_only=True)

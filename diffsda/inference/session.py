@@ -18,7 +18,7 @@ from diffsda.errors import InputError
 from diffsda.factors import Factors
 from diffsda.inference.execution import Execution
 from diffsda.inference.form import Form
-from diffsda.inference.graph import Captured
+from diffsda.inference.graph import Captured, Place
 from diffsda.inference.networks import PreparedDenoiser, PreparedEncoder
 from diffsda.inference.tiles import Tiles, over, padded
 from diffsda.kernels.backend import backend
@@ -70,7 +70,7 @@ class Session(Disentangler):
         self._clip_tiles: dict[int, Tiles] = {}
         self._graphs: OrderedDict[Any, Captured] = OrderedDict()
         self._noises: OrderedDict[tuple[float, ...], Tensor] = OrderedDict()
-        self._pool: Any = None
+        self._place: Place | None = None
 
     @property
     def device(self) -> torch.device:
@@ -179,15 +179,15 @@ class Session(Disentangler):
             if key not in self._graphs:
                 while len(self._graphs) >= KEPT:
                     self._graphs.popitem(last=False)
-                self._pool = self._pool or torch.cuda.graph_pool_handle()
-                self._graphs[key] = Captured(function, inputs, self._pool)
+                self._place = self._place or Place(self.device)
+                self._graphs[key] = Captured(function, inputs, self._place)
             self._graphs.move_to_end(key)
             return self._graphs[key](*inputs)
 
     def _forget(self) -> None:
         """Let go of graphs and cached memory."""
         self._graphs.clear()
-        self._pool = None
+        self._place = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

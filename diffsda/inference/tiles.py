@@ -18,14 +18,16 @@ class Tiles:
         self.largest, self.fixed = largest, fixed
 
     def size(self, left: int, unit: int = 1) -> int:
-        """Return the size of the next tile with ``left`` rows to go: as large as all of them or the largest.
+        """Return the size of the next tile with ``left`` rows to go: an even share, of the fewest tiles possible.
 
-        With fixed sizes the smallest one that holds them, so that the tail of a request is padded to a size that
+        With fixed sizes the largest, and for a tail the smallest that holds it, so that it is padded to a size that
         comes up again.
         """
         largest = max(1, self.largest // unit * unit) if self.largest >= unit else self.largest
-        if not self.fixed or left >= largest:
-            return min(left, largest) if not self.fixed else largest
+        if not self.fixed:
+            return -(-left // -(-left // largest))
+        if left >= largest:
+            return largest
         size = min(unit, largest)
         while size < left:
             size *= 2
@@ -50,25 +52,40 @@ def over(
 ) -> tuple[Tensor, ...]:
     """Run a request tile by tile and return the results, each side by side along the first axis.
 
-    ``run`` is given the rows of a tile and the size to pad them to, and returns their results, unpadded. On
-    ``torch.OutOfMemoryError`` what is finished is kept, ``forget`` lets go of what is cached, and tiles of half the
-    size go on. ``done`` is told the share of rows finished.
-    Raises: torch.OutOfMemoryError if not even one row fits.
+    ``run`` is given the rows of a tile and the size to pad them to, and returns their results, unpadded. Where memory
+    runs out what is finished is kept, ``forget`` lets go of what is cached, and tiles of half the size go on. ``done``
+    is told the share of rows finished.
+    Raises: the error of the allocator (torch.OutOfMemoryError on a GPU) if not even one row fits.
     """
-    parts, at = [], 0
+    parts: list[tuple[Tensor, ...]] = []
+    at = 0
     while at < rows:
         size = tiles.size(rows - at, unit)
         taken = slice(at, min(at + size, rows))
         try:
             parts.append(run(taken, size))
-        except torch.OutOfMemoryError:
-            if not tiles.halve(size):
+        except RuntimeError as reason:
+            if not out_of_memory(reason) or not tiles.halve(size):
                 raise
             forget()
             continue
         at = taken.stop
         done(at / rows)
     return parts[0] if len(parts) == 1 else tuple(torch.cat(part) for part in zip(*parts))
+
+
+def out_of_memory(reason: RuntimeError) -> bool:
+    """Whether an error says that memory ran out: torch's own, or one of the words of those libraries that have none."""
+    return isinstance(reason, torch.OutOfMemoryError) or any(word in str(reason) for word in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "DefaultCPUAllocator: can't allocate memory",
+)
 
 
 def padded(x: Tensor, size: int) -> Tensor:

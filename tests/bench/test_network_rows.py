@@ -26,6 +26,7 @@ from diffsda.bench.network_cases import (
     relative,
 )
 from diffsda.bench.network_rows import interleaved, timed_rows
+from diffsda.train.graph import WARM_UP
 
 SMALL = {what: Setting(what, 2, 3, steps=3) for what in ("denoise", "sample", "train")}
 PRESETS = ("tiny_video", "tiny_vector")
@@ -92,7 +93,10 @@ def test_rows_hold_times_ratios_and_floors(quiet):
     one = setting.case("tiny_vector", "cpu")
     peers = (GRAPH, EAGER, PUBLISHED, FLOOR, FLOOR_PLAIN)
     rows = {r["peer"]: r for r in timed_rows("s", setting, peers, one, quiet.say, lambda: 100.0, 3)}
-    assert [m["starting"] for m in quiet.said] == list(peers)
+    said = [m["starting"] for m in quiet.said]
+    ready, first = len(peers) + 2, peers[1:]  # what all are compared with is made once, after the first of them
+    assert said[:ready] == [GRAPH, EAGER, PUBLISHED, EAGER, PUBLISHED, FLOOR, FLOOR_PLAIN]
+    assert said[ready:] == list(first) * 4
     assert rows[GRAPH] == {"case": "s", "peer": GRAPH, "skipped": "no CUDA device"}
     for who in peers[1:]:
         row = rows[who]
@@ -138,6 +142,45 @@ def test_rounds_are_interleaved_and_end_with_the_time():
     assert order == ["a", "b"] * 3
     assert taken == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
     assert [len(v) for v in interleaved({"a": clock("a")}, 9, lambda: -1.0)[0].values()] == [1]
+
+
+def test_who_fails_in_the_rounds_is_named_and_the_rest_goes_on(quiet):
+    def broken():
+        raise ValueError("at the second call")
+
+    def lost():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    names = []
+    taken, fell = interleaved({"a": lambda: 1.0, "b": broken}, 1, lambda: 1.0, names.append)
+    assert (taken, fell) == ({"a": [1.0]}, {"b": "ValueError: at the second call"})
+    assert names == ["a", "b", "a"]
+    with pytest.raises(RuntimeError, match="illegal"):
+        interleaved({"a": lambda: 1.0, "b": lost}, 1, lambda: 1.0, names.append)
+    assert names[-1] == "b"
+
+
+def test_where_time_is_short_those_who_are_ready_are_timed(quiet):
+    setting = SMALL["denoise"]
+    one = setting.case("tiny_vector", "cpu")
+    rows = {r["peer"]: r for r in timed_rows("d", setting, (FLOOR, EAGER, FIXED), one, quiet.say, lambda: 1.0, 1)}
+    assert rows[EAGER]["milliseconds"] > 0
+    assert rows[FLOOR]["skipped"] == rows[FIXED]["skipped"] == "time over"
+
+
+def test_a_training_graph_is_made_before_the_clock_runs(quiet, monkeypatch):
+    setting, calls = SMALL["train"], []
+    real = network_rows.stopwatch
+
+    def counted(call, device):
+        calls.append(len(steps))
+        return real(call, device)
+
+    steps = []
+    monkeypatch.setattr(network_cases, "make", lambda who, setting, one: lambda: steps.append(1) or torch.ones(1))
+    monkeypatch.setattr(network_rows, "stopwatch", counted)
+    list(timed_rows("t", setting, (PUBLISHED,), setting.case("tiny_vector", "cpu"), quiet.say, lambda: 100.0, 1))
+    assert calls == [WARM_UP + 3], "its first result, what that is compared with, and the first steps"
 
 
 def test_who_finds_no_memory_beside_others_falls_out(quiet, monkeypatch):

@@ -80,8 +80,13 @@ def test_who_takes_too_long_costs_its_job_only(monkeypatch, tmp_path, record):
     stand_in(monkeypatch, tmp_path, "time.sleep(60)")
     jobs = [Job("first", ("a", "b"), ("good", "bad"), 2.0), Job("second", ("c",), ("good",), 60)]
     work(record, Clock(100), jobs)
-    assert seen(record) == [("a", "good", ""), ("a", "bad", ""), ("b", "bad", "failed"), ("c", "good", "")]
+    assert seen(record) == [("a", "good", ""), ("a", "bad", ""), ("b", "bad", ""), ("c", "good", "")]
+    assert record.rows[2]["skipped"] == "not done within 2 s"
     assert record.content["unfinished"] == ["first: b bad"]
+
+
+def test_who_hangs_is_left_out_before_the_time_of_the_job_is_over():
+    assert all(job.silence < job.seconds for job in gpu_network.jobs("/nowhere"))
 
 
 def test_a_job_whose_peer_broke_is_not_begun_for_the_yardstick_alone(monkeypatch, tmp_path, record):

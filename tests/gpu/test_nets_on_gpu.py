@@ -20,14 +20,6 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 NETS = ("video_latent", "timeseries")
 
 
-@pytest.fixture(autouse=True)
-def exact_products():
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
 def model_and_golden(name):
     model = diffsda.load_authors(GOLDEN / f"{name}.weights.safetensors").cuda()
     return model, {k: torch.as_tensor(v) for k, v in np.load(GOLDEN / f"{name}.npz").items()}

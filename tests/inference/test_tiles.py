@@ -28,7 +28,19 @@ def test_every_row_is_run_once_in_order(rows, largest, unit, fixed):
 @pytest.mark.parametrize("fixed", [True, False])
 def test_one_clip_is_not_padded_to_a_whole_tile(fixed):
     tiles = Tiles(160, fixed=fixed)
-    assert [tiles.size(n, 10) for n in (10, 20, 40, 160, 400)] == [10, 20, 40, 160, 160]
+    assert [tiles.size(n, 10) for n in (10, 20, 40, 160)] == [10, 20, 40, 160]
+    assert tiles.size(400, 10) == (160 if fixed else 134)
+
+
+def test_where_sizes_are_free_a_request_is_shared_out_evenly():
+    sizes = []
+
+    def run(taken, size):
+        sizes.append(size)
+        return (torch.arange(taken.start, taken.stop),)
+
+    over(Tiles(2048, fixed=False), 2049, run)
+    assert sizes == [1025, 1024]
 
 
 def test_tails_come_in_few_sizes():
@@ -76,6 +88,23 @@ def test_one_row_that_does_not_fit_is_an_error():
         over(Tiles(64, fixed=True), 5, run)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 B",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_that_runs_out_elsewhere_halves_the_tile_too(words):
+    def run(taken, size):
+        if size > 2:
+            raise RuntimeError(words)
+        return (torch.arange(taken.start, taken.stop),)
+
+    (result,) = over(Tiles(8, fixed=False), 8, run)
+    assert torch.equal(result, torch.arange(8))
+
+
 def test_other_errors_are_not_swallowed():
     def run(taken, size):
         raise RuntimeError("something else")
@@ -87,7 +116,7 @@ def test_other_errors_are_not_swallowed():
 def test_progress_ends_at_the_whole():
     shares = []
     over(Tiles(3, fixed=False), 7, lambda taken, size: (torch.zeros(taken.stop - taken.start),), done=shares.append)
-    assert shares == [pytest.approx(3 / 7), pytest.approx(6 / 7), 1.0]
+    assert shares == [pytest.approx(3 / 7), pytest.approx(5 / 7), 1.0]
 
 
 def test_padding_repeats_the_last_row():

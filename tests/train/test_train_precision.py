@@ -6,6 +6,7 @@ from training_runs import assert_same_run, clips, records, state_of, vector, vid
 
 from diffsda.checkpoint import load
 from diffsda.errors import InputError
+from diffsda.model import DiffSDA
 from diffsda.train.loop import Options, train
 from diffsda.train.parallel import Processes
 from diffsda.train.precision import is_bf16
@@ -27,6 +28,19 @@ def test_bf16_stays_within_half_a_percent_over_five_steps(tmp_path, build):
     moved = max(float((before[k] - after[k]).abs().max()) for k in before)
     assert 1e-5 < moved < 5 * 2 * recipe.optim.lr, "another road, of at most lr a step each way"
     assert {value.dtype for value in after.values()} == {torch.float32}, "weights stay float32"
+
+
+@pytest.mark.parametrize("build", [vector, video])
+def test_the_recurrent_parts_stay_in_float32_under_autocast(build):
+    model = DiffSDA(build(dropout=0.0)).train()
+    encoder, seen = model.encoder, []
+    for part in (encoder.recurrent.forward_lstm, encoder.dynamic_rnn, encoder.to_static):
+        part.register_forward_hook(lambda m, given, y: seen.append((given[0].dtype, torch.is_autocast_enabled("cpu"))))
+    x = torch.as_tensor(clips(model.recipe, 2).x)
+    with torch.autocast("cpu", torch.bfloat16):
+        factors = model.encode(x)
+    assert seen == [(torch.float32, False)] * 3
+    assert factors.static.dtype == factors.dynamic.dtype == torch.float32
 
 
 def test_bf16_resumes_exactly(tmp_path):

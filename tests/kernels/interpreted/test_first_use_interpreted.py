@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from diffsda.kernels import first_use, group_norm
 from diffsda.kernels.group_norm import launches, op
@@ -56,6 +57,33 @@ def test_a_kernel_that_does_not_is_left_with_a_warning(monkeypatch, what):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # no second warning
         assert torch.equal(call(x), y)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_comparison_inside_a_checkpoint_is_none_of_its_business(reentrant):
+    x = torch.randn(2, 8, 3, 3, requires_grad=True)
+    checkpoint(call, x, use_reentrant=reentrant).square().sum().backward()
+    assert list(first_use.verdicts().values()) == [True]
+    again = x.detach().requires_grad_()
+    call(again).square().sum().backward()
+    torch.testing.assert_close(x.grad, again.grad)
+
+
+def test_a_comparison_without_memory_is_no_verdict(monkeypatch):
+    real, full = launches.forward, [True]
+
+    def forward(*arguments):
+        if full:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*arguments)
+
+    monkeypatch.setattr(launches, "forward", forward)
+    x = torch.randn(2, 8, 3, 3)
+    y = call(x)
+    assert first_use.verdicts() == {}
+    full.clear()
+    torch.testing.assert_close(call(x), y)
+    assert list(first_use.verdicts().values()) == [True]
 
 
 def test_the_comparison_leaves_no_trace():
