@@ -43,7 +43,8 @@ def clips(x: Any, recipe: Recipe, *, device: torch.device, dtype: torch.dtype, n
         raise InputError(f"{name}: got {x.shape[2]} {'channels' if video else 'features'} {given}, expected {expected}")
     if video and tuple(x.shape[3:]) != (want.size, want.size):
         raise InputError(f"{name}: got frames of {x.shape[3]}x{x.shape[4]}, expected {want.size}x{want.size}")
-    if x.device.type == "cpu" and not bool(torch.isfinite(x).all()):
+    # A sum is finite where all values are, most often; it takes a fraction of the time.
+    if x.device.type == "cpu" and not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
         where = (~torch.isfinite(x)).nonzero()[0].tolist()
         raise InputError(
             f"{name}: got {float(x[tuple(where)])} at {tuple(where)}, expected finite numbers "

@@ -125,7 +125,7 @@ class Session(Disentangler):
                 [padded(t, size) if tiles.fixed else t for t in given],
             )
             count = given[0].shape[0]
-            return static[:count].clone(), dynamic[:count].clone()
+            return self._own(static[:count]), self._own(dynamic[:count])
 
         with torch.no_grad():
             return Factors(*over(tiles, x.shape[0], run, forget=self._forget))
@@ -152,7 +152,7 @@ class Session(Disentangler):
             given = [x[rows], a[rows]], [d[rows] for d in draws]
             cut = [[padded(t, size) if self._tiles.fixed else t for t in part] for part in given]
             y = self._call(("solve", size, plan), solve, [*cut[0], noise, *cut[1]])
-            return (y[: given[0][0].shape[0]].clone(),)
+            return (self._own(y[: given[0][0].shape[0]]),)
 
         with torch.no_grad():
             done = share.advance if share is not None else lambda share: None
@@ -183,6 +183,10 @@ class Session(Disentangler):
                 self._graphs[key] = Captured(function, inputs, self._place)
             self._graphs.move_to_end(key)
             return self._graphs[key](*inputs)
+
+    def _own(self, result: Tensor) -> Tensor:
+        """Return a result in memory of its own: the next replay of a graph writes where this one did."""
+        return result.clone() if self._graphed else result
 
     def _forget(self) -> None:
         """Let go of graphs and cached memory."""
