@@ -225,6 +225,8 @@ class PreparedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         y = self.norm(x)
+        if not self.products and x.device.type == "cpu":
+            return x.add_(self.proj(_attend(*self.qkv(y).flatten(2).chunk(3, dim=1)).unflatten(2, (h, w))))
         if not self.products:
             qkv = self.qkv(y).flatten(2).transpose(1, 2)  # (N, H*W, 3C)
             y = attention(*qkv.chunk(3, dim=-1)).transpose(1, 2).reshape(n, c, h, w)
@@ -237,6 +239,12 @@ class PreparedAttention(nn.Module):
         if self.proj.bias is not None:
             rows.add_(self.proj.bias)
         return x
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return single-head attention of tensors (N, C, T) as they lie: on a CPU, copies cost more than products here."""
+    scores = torch.baddbmm(q.new_empty(()), q.mT, k, beta=0, alpha=q.shape[1] ** -0.5)
+    return torch.bmm(v, scores.softmax(-1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype).mT)
 
 
 class Down(nn.Module):
