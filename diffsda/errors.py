@@ -27,6 +27,10 @@ class TrainingError(DiffSDAError, RuntimeError):
     """Training cannot go on (loss not finite, state of another run)."""
 
 
+class ExportError(DiffSDAError, RuntimeError):
+    """An exported graph does not compute what the model does, or cannot be built."""
+
+
 class MissingPackage(DiffSDAError, ImportError):
     """An optional package is needed; the message holds the pip line."""
 

@@ -1,0 +1,138 @@
+"""How far an exported graph is from the model it came from, on inputs of sizes it was not traced with."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffsda.edm.sampler import heun
+from diffsda.errors import ExportError
+from diffsda.export.graphs import Graph
+from diffsda.kernels.backend import backend
+from diffsda.model import DiffSDA
+
+SIZES = (1, 7)
+"""Sizes of the free axes that are tried."""
+BOUNDS = {"float32": 1e-5, "fp16": 2e-2, "bf16": 4e-2}
+"""float32: largest difference by the largest value. Lower precisions: root mean square by root mean square; bf16 has
+three bits less than fp16."""
+SAMPLER = 1e-4
+"""The bound of the whole sampler in float32: its evaluations add up."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far, how far it may be, and by what it was found."""
+
+    error: float
+    bound: float
+    measure: str
+    measured: str
+
+
+def measure(graph: Graph, path: Path, model: DiffSDA, precision: str) -> Parity:
+    """Run a file and the float32 model on the same inputs.
+
+    Where ONNX Runtime cannot be had, or cannot run the graph on this host (bf16 on a CPU), what was traced is compared
+    instead, and ``measured`` says so.
+    Raises: ExportError for an error over its bound.
+    """
+    low = precision != "float32" and graph.casts
+    bound = BOUNDS[precision if graph.casts else "float32"]
+    if graph.name == "sampler" and not low:
+        bound = SAMPLER
+    exact = copy.deepcopy(model).cpu().float().eval()
+    run, measured = _runner(graph, path)
+    worst = 0.0
+    with torch.no_grad(), backend("torch"):
+        for given in _inputs(graph):
+            for got, wanted in zip(run(given), expected(graph, exact, given), strict=True):
+                worst = max(worst, difference(got, wanted, low=low))
+    if not worst <= bound:
+        raise ExportError(
+            f"{graph.name}: got an error of {worst:.1e} against torch, expected at most {bound:.0e} in {precision}; "
+            "nothing was written. Try --precision float32, and report it if that fails too"
+        )
+    return Parity(worst, bound, "relative rms" if low else "relative maximum", measured)
+
+
+def expected(graph: Graph, model: DiffSDA, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return what the model itself computes where a graph stands for a part of it."""
+    net = model.denoiser.backbone
+    if graph.name == "encoder":
+        factors = model.encode(*given)
+        return factors.static, factors.dynamic
+    if graph.name == "network":
+        return (net.network(*given),)
+    if graph.name == "noise_table":
+        return (net.modulation.noise_table(*given),)
+    a = torch.cat([given[-1], given[-2]], dim=1)  # The model reads dynamic factors first.
+    if graph.name == "factor_table":
+        return (net.modulation.factor_table(a),)
+    if graph.name == "denoise":
+        return (model.denoiser(given[0], given[1], a),)
+    plan = graph.module.plan
+    start = given[0] * plan.levels[plan.steps[0].level]  # type: ignore[index,union-attr,operator]
+    return (heun(model.denoiser.evaluate(plan.levels, a), start, plan),)  # type: ignore[arg-type,union-attr]
+
+
+def difference(got: Tensor, wanted: Tensor, *, low: bool) -> float:
+    """Return how far two tensors are apart: by root mean squares (``low``), or by the largest values."""
+    if got.shape != wanted.shape or not bool(torch.isfinite(got).all()):
+        return float("inf")
+    a, b = got.double(), wanted.double()
+    if low:
+        return float((a - b).norm() / b.norm().clamp_min(1e-30))
+    return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
+
+
+def runnable(path: Path) -> bool:
+    """Whether ONNX Runtime is here and takes the graph on this CPU."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return False
+    from diffsda.export.onnxruntime import NotHere, open_graph
+
+    try:
+        open_graph(path)
+    except NotHere:
+        return False
+    return True
+
+
+def _runner(graph: Graph, path: Path) -> tuple[Any, str]:
+    if runnable(path):
+        from diffsda.export.onnxruntime import open_graph
+
+        held = open_graph(path)
+
+        def run(given: Sequence[Tensor]) -> Sequence[Tensor]:
+            return held(dict(zip(graph.inputs, given)), graph.outputs)
+
+        return run, "onnxruntime"
+
+    def traced(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        result = graph.module(*given)
+        return result if isinstance(result, tuple) else (result,)
+
+    return traced, "torch (what was traced)"
+
+
+def _inputs(graph: Graph) -> Iterator[tuple[Tensor, ...]]:
+    """Yield inputs like the example with other sizes of the free axes, its rows over again in another order."""
+    for size in SIZES:
+        given = []
+        for tensor, axes in zip(graph.example, graph.axes):
+            for number, axis in enumerate(axes):
+                # Clips are two frames at least.
+                wanted = max(size, 2) if number else size
+                tensor = tensor.index_select(axis, torch.arange(wanted) * 2 % tensor.shape[axis])
+            given.append(tensor)
+        yield tuple(given)
+
