@@ -143,5 +143,7 @@ def _graph(plain: dict[str, Any]) -> Exported:
     for name in plain["files"]:
         if Path(name).name != name:
             raise ValueError(f"a file outside the folder: {name!r}")
-    ports = {way: tuple(Port(p["name"], tuple(p["shape"]), p["dtype"]) for p in plain[way]) for way in ("inputs", "outputs")}
+    ports = {
+        way: tuple(Port(p["name"], tuple(p["shape"]), p["dtype"]) for p in plain[way]) for way in ("inputs", "outputs")
+    }
     return Exported(**{**plain, **ports})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import json
 import logging
@@ -23,6 +24,7 @@ from diffsda.export.graphs import Graph, graphs
 from diffsda.export.manifest import Exported, Manifest, Port, sha256
 from diffsda.export.parity import Parity, measure
 from diffsda.export.recurrent import translations
+from diffsda.export.reference import ask, request
 from diffsda.kernels.backend import backend
 from diffsda.model import DiffSDA
 
@@ -54,9 +56,9 @@ def export(
     if precision not in OPSET:
         raise InputError(f"precision: got {precision!r}, expected one of {', '.join(OPSET)}")
     if sampler is not None and any(step.churn for step in sampler.steps):
-        raise InputError("sampler: got a plan that adds noise (S_churn > 0), expected one without: its graph has no source")
+        raise InputError("sampler: got a plan that adds noise (S_churn > 0), expected one without: a graph draws none")
     _require_onnx()
-    _check_folder(out, overwrite=overwrite)
+    check_folder(out, overwrite=overwrite)
     try:
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as part:
             folder = Path(part) / "new"
@@ -74,6 +76,9 @@ def export(
                 provenance=dict(model.provenance),
                 versions=_versions(),
             )
+            tell("reference: asking the model")
+            exact = copy.deepcopy(model).cpu().float().eval()
+            ask(exact, *request(model.recipe)).write(folder)
             manifest.write(folder)
             _put(folder, out, Path(part) / "old")
     except OSError as error:
@@ -155,9 +160,9 @@ def _versions() -> dict[str, str]:
 
 
 def _port(value: Any) -> Port:
-    kind = value.type.tensor_type
     import onnx
 
+    kind = value.type.tensor_type
     axes = tuple(d.dim_param or d.dim_value for d in kind.shape.dim)
     return Port(value.name, axes, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))
 
@@ -168,7 +173,11 @@ def _require_onnx() -> None:
             raise MissingPackage(f"export: {package} is not installed: pip install 'diffsda[onnx]'")
 
 
-def _check_folder(out: Path, *, overwrite: bool) -> None:
+def check_folder(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that cannot be written, before any work is done.
+
+    Raises: InputError.
+    """
     if not out.parent.is_dir():
         raise InputError(f"--out: got {out}, expected a folder in one that exists; make {out.parent} first")
     if out.exists() and not out.is_dir():

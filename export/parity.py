@@ -135,4 +135,3 @@ def _inputs(graph: Graph) -> Iterator[tuple[Tensor, ...]]:
                 tensor = tensor.index_select(axis, torch.arange(wanted) * 2 % tensor.shape[axis])
             given.append(tensor)
         yield tuple(given)
-

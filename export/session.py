@@ -47,12 +47,14 @@ class OnnxSession(Disentangler):
         self.provenance = dict(self.manifest.provenance)
         self.provider = provider
         self._precondition = Precondition(self.recipe.noise.sigma_data)
-        self._template = torch.empty(0, device=provider)
         self._tiles = Tiles(tile or FRAMES[self.recipe.backbone.kind], fixed=False)
         self._open: dict[str, OpenGraph] = {}
         self._options: dict[str, Any] = {"provider": CUDA if provider == "cuda" else CPU, "threads": threads}
         for name in ("encoder", "network", "noise_table", "factor_table"):
             self._graph(name)  # What cannot run here is told before any work.
+        if provider == "cuda" and not torch.cuda.is_available():
+            raise InputError("provider: got cuda, expected a torch that has it too: the solver runs there")
+        self._template = torch.empty(0, device=provider)
 
     def denoise(self, x: Tensor, sigma: Tensor, f: Factors) -> Tensor:
         """Return D(x; sigma, f) from the graph that others use with solvers of their own.
@@ -83,8 +85,8 @@ class OnnxSession(Disentangler):
                 self._open[name] = open_graph(path, **self._options)
             except NotHere as reason:
                 raise InputError(
-                    f"{path}: ONNX Runtime has no {self.manifest.precision} kernels for it on {self.provider} ({reason}); "
-                    "expected an export in float32 or fp16"
+                    f"{path}: ONNX Runtime has no {self.manifest.precision} kernels for it on {self.provider} "
+                    f"({reason}); expected an export in float32 or fp16"
                 ) from None
         return self._open[name]
 
@@ -107,7 +109,11 @@ class OnnxSession(Disentangler):
     def _encode_ragged(self, x: Tensor, lengths: Tensor) -> Factors:
         """Encode clips of each length together, cut to it; padded frames get factors 0."""
         encoder, shape = self.recipe.encoder, x.shape[:2]
-        static = x.new_zeros(shape[:1] if encoder.shared_static else shape).unsqueeze(-1).repeat_interleave(encoder.static, -1)
+        static = (
+            x.new_zeros(shape[:1] if encoder.shared_static else shape)
+            .unsqueeze(-1)
+            .repeat_interleave(encoder.static, -1)
+        )
         dynamic = x.new_zeros(*shape, encoder.dynamic)
         for length in lengths.unique().tolist():
             chosen = (lengths == length).nonzero()[:, 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,18 @@ def training_bar(description: str) -> Iterator[Any]:
             bar.update(task, completed=step, total=total, description=text)
 
         yield show
+
+
+@contextmanager
+def telling(description: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done, in one line that changes; line by line where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda words: print(f"{description}: {words}", file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(description) as status:
+        yield lambda words: status.update(f"{description}: {words}")
 
 
 def _bar() -> Any:
