@@ -10,6 +10,8 @@ from diffsda.data.registry import open_clips
 from diffsda.disentangler import Disentangler
 from diffsda.doctor import compiling
 from diffsda.errors import InputError, MissingPackage
+from diffsda.export import manifest
+from diffsda.export.session import OnnxSession
 from diffsda.firststage.clips import whitened
 from diffsda.inference import Execution, Session
 from diffsda.model import DiffSDA
@@ -23,11 +25,14 @@ def open_model(path: str, device: str) -> DiffSDA:
     return load(path, device=join(device).device)
 
 
-def open_session(path: str, options: WithModel) -> Session:
-    """Load a model as ``open_model`` and prepare it to run as the options say.
+def open_session(path: str, options: WithModel) -> Session | OnnxSession:
+    """Load a model as ``open_model`` and prepare it to run as the options say; or open an exported folder.
 
-    Raises: InputError for what the device cannot do; MissingPackage where there is nothing to compile with.
+    Raises: InputError for what the device, or the export, cannot do; MissingPackage where there is nothing to compile
+    with, or no ONNX Runtime.
     """
+    if (Path(path) / manifest.NAME).is_file():
+        return _open_exported(path, options)
     # First, so that what cannot be is refused before a large file is read.
     execution = Execution(precision=options.precision, layout=options.layout, route=options.route, tile=options.tile)
     model = open_model(path, options.device)
@@ -36,6 +41,20 @@ def open_session(path: str, options: WithModel) -> Session:
         if found.status != "available":
             raise MissingPackage(f"route: got compile, which cannot work here: {found.reason}")
     return Session(model, execution)
+
+
+def _open_exported(path: str, options: WithModel) -> OnnxSession:
+    held = manifest.read(path)
+    if options.precision not in ("auto", held.precision):
+        raise InputError(
+            f"--precision: got {options.precision} for {path}, an export in {held.precision}; expected that, or "
+            "another export"
+        )
+    for name in ("route", "layout"):
+        if getattr(options, name) != "auto":
+            raise InputError(f"--{name}: got {getattr(options, name)} for {path}, an export, expected a model file")
+    provider = "cuda" if options.device.startswith("cuda") else "cpu"
+    return OnnxSession(path, provider=provider, tile=options.tile)
 
 
 def open_for(model: Disentangler, source: str, split: str, *, as_is: bool) -> Clips:
