@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -18,6 +20,8 @@ from diffsda.bench.floor import Floor, flops, operations
 from diffsda.bench.published.operations import What
 from diffsda.bench.stepping import stepping
 from diffsda.errors import InputError
+from diffsda.export.onnx import export
+from diffsda.export.session import OnnxSession
 from diffsda.factors import Factors
 from diffsda.inference.execution import Execution
 from diffsda.inference.session import Session
@@ -27,7 +31,7 @@ from diffsda.recipe import Recipe
 from diffsda.train.options import Options
 from diffsda.train.step import draw
 
-PUBLISHED, OURS, COMPILED = "published", "ours", "compiled"
+PUBLISHED, OURS, COMPILED, ONNX = "published", "ours", "compiled", "onnxruntime"
 SIZES: dict[str, tuple[int, int | None]] = {
     "physionet": (4, None),
     "timit": (4, None),
@@ -48,6 +52,8 @@ CASES: dict[str, tuple[str, ...]] = {
 """Presets timed, by what is timed."""
 WITH_COMPILED = {"denoise": ("physionet", "video32"), "sample": ("physionet", "video32")}
 """Where torch.compile takes part: a vector and a video net; compiling takes a minute each."""
+WITH_ONNX = {"encode": ("physionet", "video32"), "sample": ("physionet", "video32")}
+"""Where an export in ONNX Runtime takes part, if that is installed."""
 STEPS = 32
 """Solver steps of the sample: 63 evaluations."""
 TOLERANCE = 1e-4
@@ -83,7 +89,9 @@ def threads() -> int:
 def contestants(what: str, name: str) -> Sequence[str]:
     """Return who takes part in a row, ours last: the others are timed before it in every round."""
     compiled = (COMPILED,) if name in WITH_COMPILED.get(what, ()) else ()
-    return PUBLISHED, *compiled, OURS
+    here = all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript", "onnxruntime"))
+    exported = (ONNX,) if here and name in WITH_ONNX.get(what, ()) else ()
+    return PUBLISHED, *compiled, *exported, OURS
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,14 @@ class Case:
     def compiled(self) -> Session:
         """The same, compiled."""
         return self.session(precision="float32", route="compile")
+
+    @cached_property
+    def exported(self) -> OnnxSession:
+        """The same, exported and run by ONNX Runtime on as many threads as torch has."""
+        with TemporaryDirectory() as folder:
+            export(self.model, Path(folder) / "export")
+            session = OnnxSession(Path(folder) / "export")
+        return session
 
     def session(self, **execution: Any) -> Session:
         """Return our model prepared in some way; ``execution`` goes to ``Execution``."""
@@ -230,8 +246,8 @@ def sample(one: Case, who: str) -> Callable[[], Tensor]:
     return lambda: session.sample(one.factors, one.noise)
 
 
-def _session(one: Case, who: str) -> Session:
-    return one.compiled if who == COMPILED else one.ours
+def _session(one: Case, who: str) -> Any:
+    return {COMPILED: lambda: one.compiled, ONNX: lambda: one.exported, OURS: lambda: one.ours}[who]()
 
 
 def train(one: Case, who: str, options: Options | None = None) -> Callable[[], Tensor]:

@@ -24,9 +24,9 @@ from diffsda.bench.cases import records_folder
 def summarise(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return everyone's seconds for every (what, preset): the best round of each, the median, and the spread.
 
-    ``ratio``, ``compiled_ratio``: medians over rounds of published to ours and to ours compiled, taken in pairs;
-    ``over_floor`` likewise of ours to the floor, ``over_floor_best`` the best round of ours by the floor's best.
-    ``spread``: half the distance between the quartiles, by the median.
+    ``ratio``, ``compiled_ratio``, ``onnxruntime_ratio``: medians over rounds of published to ours, to ours compiled and
+    to ours exported, taken in pairs; ``over_floor`` likewise of ours to the floor. ``over_floor_best``: the best round of
+    ours by the floor's best. ``spread``: half the distance between the quartiles, by the median.
     """
     rows: dict[str, dict[str, Any]] = {}
     for bench in raw["benchmarks"]:
@@ -43,9 +43,10 @@ def summarise(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "rounds": len(taken["ours"]),
             **{k: about[k] for k in ("flops", "difference", "batch", "frames", "threads")},
         }
-        if "compiled" in taken:
-            row["compiled_ratio"] = paired(taken["published"], taken["compiled"])
-            row["compiled_over_floor"] = paired(taken["compiled"], taken["floor"])
+        for who in ("compiled", "onnxruntime"):
+            if who in taken:
+                row[f"{who}_ratio"] = paired(taken["published"], taken[who])
+                row[f"{who}_over_floor"] = paired(taken[who], taken["floor"])
         rows[f"{about['what']}/{about['preset']}"] = row
     return rows
 

@@ -26,7 +26,8 @@ FLOORS = (
     {"authors", "doctor"},
     {"tasks", "train"},
     {"evaluate", "baselines"},
-    {"report", "export", "bench"},
+    {"report", "export"},
+    {"bench"},
     {"cli"},
     {"__main__"},
 )

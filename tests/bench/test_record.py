@@ -54,7 +54,7 @@ def test_bench_table_shows_goals_and_ratios():
     about = {"device": "d", "threads": 2, "torch": "t", "date": "2000-01-01"}
     rows = {f"sample/{n}": summarise(raw())["sample/p"] for n in ("timit", "etth1")}
     table = tables.bench_table([{"about": about, "rows": rows}, {"about": {**about, "threads": 1}, "rows": rows}])
-    assert "| sample/timit | 2 x 3 | 3000 ± 8% | **2.00** |  | 1.50 |" in table
+    assert "| sample/timit | 2 x 3 | 3000 ± 8% | **2.00** |  |  | 1.50 |" in table
     assert "| 63-evaluation sample of timit, by its floor | <= 1.25 x its time | 1.50 (timit, 2000 ms) |" in table
     assert "**missed by 20.0%**" in table
     assert "no record" in table
