@@ -178,6 +178,9 @@ class Sampler(nn.Module):
     """
 
     steps: Tensor
+    first: Tensor
+    second: Tensor
+    last: Tensor
 
     def __init__(self, modulation: Modulation, network: Network, plan: Plan) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils.dlpack
 from torch import Tensor
 
 from diffsda.errors import CheckpointError, InputError, MissingPackage
@@ -50,7 +51,7 @@ class OpenGraph:
             binding.bind_output(name, "cuda", number)
         torch.cuda.current_stream(self.device).synchronize()  # The runtime has a stream of its own.
         self.session.run_with_iobinding(binding)
-        return [torch.from_dlpack(value._ortvalue.to_dlpack()).clone() for value in binding.get_outputs()]
+        return [torch.utils.dlpack.from_dlpack(value._ortvalue.to_dlpack()).clone() for value in binding.get_outputs()]
 
 
 def open_graph(path: Path, *, provider: str = CPU, threads: int | None = None) -> OpenGraph:

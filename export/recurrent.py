@@ -84,7 +84,9 @@ def _rnn_step(gates: Tensor, state: list[Tensor]) -> list[Tensor]:
 
 def translations() -> dict[Any, Callable[..., Any]]:
     """Return what the exporter writes for both operations."""
-    from onnxscript import opset21 as op
+    from onnxscript import opset21
+
+    op: Any = opset21
 
     operations()
 
@@ -101,7 +103,10 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
     def rnn_tanh(x: Any, w: Any, r: Any, b: Any, hidden: int) -> Any:
         given = op.Transpose(x, perm=[1, 0, 2])
-        return states(op.RNN(given, w, r, b, direction=way(w), hidden_size=hidden)[0], w)
+        # Said, since the default names two directions, which TensorRT refuses for one.
+        functions = ["Tanh"] * w.shape[0]
+        node = op.RNN(given, w, r, b, activations=functions, direction=way(w), hidden_size=hidden)
+        return states(node[0], w)
 
     return {
         torch.ops.diffsda_export.lstm.default: lstm,

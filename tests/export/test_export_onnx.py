@@ -13,7 +13,7 @@ from diffsda.checkpoint import save
 from diffsda.cli import main
 from diffsda.edm.schedule import sampling_plan
 from diffsda.errors import CheckpointError, ExportError, InputError
-from diffsda.export import manifest, onnx, parity
+from diffsda.export import manifest, onnx, parity, tensorrt
 from diffsda.export.check import check
 from diffsda.export.onnxruntime import open_graph
 from diffsda.export.session import OnnxSession
@@ -46,7 +46,8 @@ def exported(tmp_path_factory):
         if (name, precision) not in made:
             model = diffsda.load_authors(GOLDEN / f"{name}.weights.safetensors")
             folder = tmp_path_factory.mktemp("export") / f"{name}-{precision}"
-            onnx.export(model, folder, precision=precision, sampler=plan_of(model))
+            sampler = plan_of(model) if precision == "float32" else None
+            onnx.export(model, folder, precision=precision, sampler=sampler)
             made[name, precision] = model, dict(np.load(GOLDEN / f"{name}.npz")), folder
         return made[name, precision]
 
@@ -245,7 +246,8 @@ def test_the_command_and_what_it_refuses(tmp_path, capsys):
         assert main(["export", *map(str, words)]) == status
         return capsys.readouterr().err
 
-    assert "expected MODEL and --out" in fails(path)
+    assert "expected MODEL and --out" in fails()
+    assert "expected --out DIR" in fails(path)
     assert "make" in fails(path, "--out", tmp_path / "no" / "out")
     assert "expected the exported folder alone" in fails(path, "--check", tmp_path)
     assert "without --sampler" in fails(path, "--out", out, "--steps", 5)
@@ -260,6 +262,37 @@ def test_the_command_and_what_it_refuses(tmp_path, capsys):
     said = json.loads(capsys.readouterr().out)
     assert [row["graph"] for row in said["graphs"]] == GRAPHS
     assert said["opset"] == 21
+
+
+def test_a_repository_for_a_server_and_engines_by_the_command(exported, tmp_path, capsys, monkeypatch):
+    _, _, folder = exported("timeseries")
+    assert main(["export", str(folder), "--to", "triton-server", "--out", str(tmp_path / "served")]) == 0
+    assert (tmp_path / "served" / "diffsda_denoise" / "1" / "model.onnx").is_file()
+    assert main(["export", str(folder), "--to", "triton-server"]) == 2
+    assert main(["export", str(folder), "--out", str(tmp_path / "again")]) == 2
+    assert "is an export already" in capsys.readouterr().err
+    asked = ["export", str(folder), "--to", "triton-server", "--backend", "tensorrt", "--out", str(tmp_path / "x")]
+    assert main(asked) == 2
+    assert "--clips: got (1, 4, 16)" in capsys.readouterr().err
+    monkeypatch.setattr(tensorrt, "PACKAGES", ("no_such_tensorrt",))
+    assert main(["export", str(folder), "--to", "tensorrt", "--frames", "5"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["timeseries", "video_latent"])
+@pytest.mark.parametrize("precision", ["float32", "fp16", "bf16"])
+def test_engines_of_every_graph_by_the_command(exported, tmp_path, capsys, name, precision):
+    pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
+    _, golden, folder = exported(name, precision)
+    frames = str(golden["x"].shape[1])
+    words = ["--clips", "1", "4", "--frames", frames, "--levels", "63", "--json"]
+    assert main(["export", str(folder), "--to", "tensorrt", "--out", str(tmp_path), *words]) == 0
+    built = json.loads(capsys.readouterr().out)
+    assert len(built) == 6, "encoder, network and denoise for each number of clips"
+    norms = manifest.read(folder).graphs["network"].operations.get("GroupNormalization", 0)
+    about = json.loads((tmp_path / f"{Path(next(p for p in built if 'network' in p)).name}.json").read_text())
+    assert about["normalizations"] >= norms
+    assert (norms > 10) == (name == "video_latent")
 
 
 def test_plans_with_noise_cannot_be_a_graph(tmp_path):
