@@ -17,6 +17,8 @@ VERBS = {
     "encode": "take clips apart into static and dynamic factors",
     "reconstruct": "encode clips and sample them back",
     "swap": "give clips the dynamics of other clips",
+    "infer": "do one of these for a job of many clips; stop and go on, in parts, on several processes",
+    "export": "write a model as ONNX files, engines or a server's repository; compare runtimes",
     "import": "turn weights of the authors' code into a model file",
     "bench": "measure the speed of a preset on this machine, beside what it could be",
     "describe": "say what a model file holds",
