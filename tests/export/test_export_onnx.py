@@ -295,6 +295,23 @@ def test_engines_of_every_graph_by_the_command(exported, tmp_path, capsys, name,
     assert (norms > 10) == (name == "video_latent")
 
 
+def test_a_job_over_an_exported_folder(exported, tmp_path, capsys):
+    model, golden, folder = exported("timeseries")
+    job, out = tmp_path / "job", tmp_path / "out"
+    job.mkdir()
+    np.savez(job / "clips.npz", x=golden["x"])
+    words = ["infer", str(job), "--model", str(folder), "--out", str(out), "--task", "encode", "--as-is"]
+    assert main([*words, "--tile", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == len(golden["x"])
+    found = sorted((out / "clips").iterdir())
+    held = np.stack([np.load(path)["static"] for path in found])
+    assert far(held, golden["enc_s"]) < 1e-5
+    again = onnx.export(DiffSDA(model.recipe), tmp_path / "other")
+    assert again.recipe == model.recipe
+    words[3] = str(tmp_path / "other")
+    assert main([*words, "--tile", "2"]) == 2, "results of another model"
+
+
 def test_plans_with_noise_cannot_be_a_graph(tmp_path):
     model = DiffSDA(preset("tiny_vector").replace(sampling={"S_churn": 10.0}))
     with pytest.raises(InputError, match="S_churn"):
