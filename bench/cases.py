@@ -141,10 +141,18 @@ class Case:
     @cached_property
     def exported(self) -> OnnxSession:
         """The same, exported and run by ONNX Runtime on as many threads as torch has."""
-        with TemporaryDirectory() as folder:
-            export(self.model, Path(folder) / "export")
-            session = OnnxSession(Path(folder) / "export")
-        return session
+        return OnnxSession(self.export_folder("float32"))
+
+    def export_folder(self, precision: str) -> Path:
+        """Return a folder with our model exported, which goes when the process does."""
+        if precision not in self._folders:
+            self._folders[precision] = TemporaryDirectory()
+            export(self.model, Path(self._folders[precision].name) / "export", precision=precision)
+        return Path(self._folders[precision].name) / "export"
+
+    @cached_property
+    def _folders(self) -> dict[str, TemporaryDirectory[str]]:
+        return {}
 
     def session(self, **execution: Any) -> Session:
         """Return our model prepared in some way; ``execution`` goes to ``Execution``."""

@@ -50,7 +50,7 @@ def jobs(cold: str) -> list[Job]:
     plain = (GRAPH, EAGER, PUBLISHED, FIXED)
     fresh = {"TORCHINDUCTOR_CACHE_DIR": cold, "TRITON_CACHE_DIR": f"{cold}/triton"}
     return [
-        Job("evaluation", EVALUATIONS, (*plain, known.FLOOR, known.FLOOR_PLAIN, known.ONNX), 110),
+        Job("evaluation", EVALUATIONS, (*plain, known.FLOOR, known.FLOOR_PLAIN), 110),
         Job("sample", ("sample/16", "sample/1"), plain, 110),
         Job("train", ("train/16",), (*plain, known.FLOOR), 90),
         Job("profile", ("evaluation/160", "train/16"), (EAGER,), 45, "profile", silence=40),
@@ -63,11 +63,13 @@ def jobs(cold: str) -> list[Job]:
         Job("cold-start", ("evaluation/160",), (COMPILE,), 50, "ready", silence=45, variables=fresh),
         Job("compile", ("evaluation/160", "sample/16"), (GRAPH, FIXED_COMPILED), 130, silence=120),
         Job("compile-train", ("train/16",), (GRAPH, EAGER, COMPILE, FIXED_COMPILED), 160, silence=150),
+        Job("runtimes", ("evaluation/160", "sample/16"), (GRAPH, known.ONNX), 150, silence=120),
         Job("package", ("evaluation/160",), (GRAPH, known.PACKAGE), 110, silence=105),
         Job("memory", ("train/16",), (PUBLISHED,), 40, "memory", silence=35),
         Job("compile-small", (*EVALUATIONS[1:], "sample/1"), (GRAPH, COMPILE, FIXED_COMPILED), 160, silence=120),
         Job("max-autotune", ("evaluation/160",), (GRAPH, known.FIXED_TUNED), 200, silence=195),
         Job("max-autotune", ("evaluation/160",), (GRAPH, known.FLOOR_TUNED), 200, silence=195),
+        Job("engines", ("evaluation/160", "sample/16"), (GRAPH, known.TENSORRT), 300, silence=280),
     ]
 
 

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from diffsda.bench.cases import STEPS, Case, denoise, evaluation, sample, train
 from diffsda.bench.published import fixed
 from diffsda.bench.published.operations import What
+from diffsda.errors import DiffSDAError
+from diffsda.export.engine import build_engines
+from diffsda.export.engine_session import EngineSession
+from diffsda.export.session import OnnxSession
 from diffsda.inference.execution import Execution, Precision
 from diffsda.inference.session import Session
 from diffsda.kernels import backend
@@ -25,6 +29,8 @@ PUBLISHED, FIXED, FIXED_COMPILED = "published", "published_fixed", "published_fi
 FIXED_TUNED = "published_fixed_max_autotune"
 EAGER, GRAPH, COMPILE, PACKAGE, ONNX = "eager", "graph", "compile", "aot_inductor", "onnxruntime"
 FLOOR, FLOOR_PLAIN, FLOOR_TUNED = "floor", "floor_plain", "floor_max_autotune"
+TENSORRT = "tensorrt"
+EXPORTED = (ONNX, TENSORRT)
 TILED, GLUON = "graph_tile_64", "graph_gluon_norms"
 OURS = (GRAPH, EAGER, COMPILE, PACKAGE, TILED, GLUON)
 """Peers that are ways to run this project, the one that ratios refer to first."""
@@ -70,12 +76,10 @@ def make(who: str, setting: Setting, one: Case) -> Call:
     Raises: Absent for one that cannot take part.
     """
     makers = {"denoise": _evaluating, "sample": _sampling, "train": _training}
-    if who in (GRAPH, TILED, GLUON, FIXED_COMPILED, FIXED_TUNED) and one.place.type != "cuda":
+    if who in (GRAPH, TILED, GLUON, FIXED_COMPILED, FIXED_TUNED, TENSORRT) and one.place.type != "cuda":
         raise Absent("no CUDA device")
     if who in FLOORS:
         raise Absent("a floor computes nothing")
-    if who == ONNX:
-        raise Absent("no exported network")
     return makers[setting.what](who, one)
 
 
@@ -86,6 +90,23 @@ def session(one: Case, who: str, precision: Precision | None = None) -> Session:
     # Tiles whose activations fit the L2 cache, so that norms find their input there.
     tile = 64 if who == TILED else None
     return Session(one.model, Execution(precision=precision or usual, route=routes.get(who, "graph"), tile=tile))
+
+
+def exported(one: Case, who: str) -> OnnxSession | EngineSession:
+    """Return our model exported (in fp16, or in float32 on the CPU) and run by ONNX Runtime or TensorRT.
+
+    Raises: Absent where they are not, or have nothing for this device.
+    """
+    cuda = one.place.type == "cuda"
+    try:
+        folder = one.export_folder("fp16" if cuda else "float32")
+        if who == ONNX:
+            return OnnxSession(folder, provider=one.place.type, tile=None if not cuda else 160)
+        clips, frames = one.clips.shape[:2]
+        build_engines(folder, graphs=("encoder", "network"), clips=(clips,), frames=frames)
+        return EngineSession(folder, clips=clips, frames=frames, device=one.place)
+    except DiffSDAError as reason:
+        raise Absent(str(reason)) from None
 
 
 def _evaluating(who: str, one: Case) -> Call:
@@ -99,6 +120,9 @@ def _evaluating(who: str, one: Case) -> Call:
         return packaged(one)
     if who in (TILED, GLUON):
         raise Absent("samples alone")
+    if who in EXPORTED:
+        call = evaluation(one, exported(one, who))
+        return captured(call) if who == TENSORRT else call
     if who == GRAPH:
         # A session graphs whole samples; here one evaluation of its networks is.
         return captured(evaluation(one, session(one, EAGER)))
@@ -115,7 +139,7 @@ def _sampling(who: str, one: Case) -> Call:
         return _without_gradients(lambda: fixed.sample(net, model, one.noise, a), one)
     if who == PACKAGE:
         raise Absent("a package holds one evaluation")
-    ours = session(one, who)
+    ours = exported(one, who) if who in EXPORTED else session(one, who)
     factors = ours.encode(one.clips)
 
     def call() -> Tensor:
@@ -130,7 +154,7 @@ def _training(who: str, one: Case) -> Call:
         return as_published(train(one, PUBLISHED), one)
     if who in (FIXED, *MODES):
         return _training_fixed(one, MODES.get(who))
-    if who in (PACKAGE, TILED, GLUON):
+    if who in (PACKAGE, TILED, GLUON, *EXPORTED):
         raise Absent(f"{who} does not train")
     cuda = one.place.type == "cuda"
     options = {GRAPH: Options(graph=True), COMPILE: Options(compile=True, graph=cuda)}.get(who, Options())

@@ -25,8 +25,8 @@ def summarise(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return everyone's seconds for every (what, preset): the best round of each, the median, and the spread.
 
     ``ratio``, ``compiled_ratio``, ``onnxruntime_ratio``: medians over rounds of published to ours, to ours compiled and
-    to ours exported, taken in pairs; ``over_floor`` likewise of ours to the floor. ``over_floor_best``: the best round of
-    ours by the floor's best. ``spread``: half the distance between the quartiles, by the median.
+    to ours exported, taken in pairs; ``over_floor`` likewise of ours to the floor. ``over_floor_best``: the best round
+    of ours by the floor's best. ``spread``: half the distance between the quartiles, by the median.
     """
     rows: dict[str, dict[str, Any]] = {}
     for bench in raw["benchmarks"]:

@@ -20,6 +20,7 @@ from diffsda.bench.network_cases import (
     ONNX,
     PACKAGE,
     PUBLISHED,
+    TENSORRT,
     Absent,
     Setting,
     make,
@@ -49,7 +50,7 @@ def test_everyone_computes_the_same(what, preset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", [COMPILE, PACKAGE])
+@pytest.mark.parametrize("who", [COMPILE, PACKAGE, ONNX])
 def test_the_compiled_network_computes_the_same(who):
     setting = SMALL["denoise"]
     one = setting.case("tiny_video", "cpu")
@@ -76,7 +77,7 @@ def test_training_steps_go_on_where_the_last_one_ended():
         assert losses[0] == pytest.approx(losses[1], rel=2e-2)
 
 
-@pytest.mark.parametrize(("who", "reason"), [(GRAPH, "CUDA"), (ONNX, "exported"), (FLOOR, "computes nothing")])
+@pytest.mark.parametrize(("who", "reason"), [(GRAPH, "CUDA"), (TENSORRT, "CUDA"), (FLOOR, "computes nothing")])
 def test_who_cannot_take_part_says_why(who, reason):
     setting = SMALL["denoise"]
     with pytest.raises(Absent, match=reason):
@@ -207,19 +208,19 @@ def test_samples_are_compared_in_both_precisions(quiet):
 
 def test_the_command_prints_rows_of_every_kind(tmp_path, capsys):
     options = ["--preset", "tiny_vector", "--device", "cpu", "--frames", "3", "--steps", "3", "--rounds", "1"]
-    cases = ["--cases", "evaluation/1", "--peers", EAGER, ONNX]
+    cases = ["--cases", "evaluation/1", "--peers", EAGER, TENSORRT]
     assert network_rows.main([*options, *cases]) == 0
     assert network_rows.main([*options, *cases, "--kind", "profile", "--trace", str(tmp_path / "new")]) == 0
     assert network_rows.main([*options, *cases, "--kind", "ready"]) == 0
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     rows = [m["row"] for m in said if "row" in m]
     assert [(r["case"], r["peer"]) for r in rows] == [
-        *(("evaluation/1", ONNX), ("evaluation/1", EAGER)),
-        *((f"{kind} evaluation/1", who) for kind in ("profile", "ready") for who in (EAGER, ONNX)),
+        *(("evaluation/1", TENSORRT), ("evaluation/1", EAGER)),
+        *((f"{kind} evaluation/1", who) for kind in ("profile", "ready") for who in (EAGER, TENSORRT)),
     ]
     assert (tmp_path / "new" / "evaluation-1-eager.json").stat().st_size > 1000
     assert rows[2]["kernels"][0]["share"] > 0
-    assert "no exported network" in rows[3]["failed"]
+    assert "no CUDA device" in rows[3]["failed"]
 
 
 def test_the_longest_kernels_come_first():

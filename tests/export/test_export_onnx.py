@@ -1,17 +1,15 @@
 """A model as ONNX files: what is in them, that they compute what the model does, and what is refused."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden_exports import STEPS, plan_of
 
-import diffsda
 from diffsda.checkpoint import save
 from diffsda.cli import main
-from diffsda.edm.schedule import sampling_plan
 from diffsda.errors import CheckpointError, ExportError, InputError
 from diffsda.export import manifest, onnx, parity, tensorrt
 from diffsda.export.check import check
@@ -26,32 +24,10 @@ pytest.importorskip("onnxscript")
 GOLDEN = Path(__file__).parents[1] / "golden"
 GRAPHS = ["encoder", "network", "noise_table", "factor_table", "denoise"]
 NETS = ["timeseries", pytest.param("video_latent", marks=pytest.mark.slow)]
-STEPS = 6
 
 
 def far(a, b):
     return float((torch.as_tensor(a) - torch.as_tensor(b)).abs().max())
-
-
-def plan_of(model, steps=STEPS):
-    return sampling_plan(dataclasses.replace(model.recipe.sampling, steps=steps), model.denoiser.precondition)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Return a function that exports a golden model once: its model, its recorded results and its folder."""
-    made = {}
-
-    def once(name, precision="float32"):
-        if (name, precision) not in made:
-            model = diffsda.load_authors(GOLDEN / f"{name}.weights.safetensors")
-            folder = tmp_path_factory.mktemp("export") / f"{name}-{precision}"
-            sampler = plan_of(model) if precision == "float32" else None
-            onnx.export(model, folder, precision=precision, sampler=sampler)
-            made[name, precision] = model, dict(np.load(GOLDEN / f"{name}.npz")), folder
-        return made[name, precision]
-
-    return once
 
 
 @pytest.mark.parametrize("name", NETS)
