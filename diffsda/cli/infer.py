@@ -160,7 +160,7 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
 
 def _digest(model: str) -> str:
-    """Return the SHA-256 of a model file, or of an export's manifest: it names the model whatever its file is called."""
+    """Return the SHA-256 of a model file, or of an export's manifest: a name for the model."""
     from diffsda.export import manifest
     from diffsda.header import newest
 
