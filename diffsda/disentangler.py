@@ -236,6 +236,8 @@ class Disentangler(ABC):
 
     def _clip_shape(self, f: Factors) -> tuple[int, ...]:
         encoder, clips = self.recipe.encoder, self.recipe.clips
+        if not isinstance(f, Factors):
+            raise InputError(f"factors: got {type(f).__name__}, expected Factors, as encode returns them")
         if (f.static.shape[-1], f.dynamic.shape[-1]) != (encoder.static, encoder.dynamic):
             raise InputError(
                 f"factors: got widths S {f.static.shape[-1]} and D {f.dynamic.shape[-1]}, "

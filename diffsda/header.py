@@ -64,7 +64,9 @@ def read_header(path: str | Path) -> Header:
     except CheckpointError:
         raise
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}), expected a model file") from None
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}), expected a model file or a run folder"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         raise CheckpointError(f"{path}: got a damaged header, expected a safetensors file") from None
     if total != 8 + size + longest:

@@ -12,6 +12,7 @@ import torch
 from diffsda.disentangler import Disentangler
 from diffsda.errors import DiffSDAError
 from diffsda.export import manifest, reference
+from diffsda.export.engine_session import EngineSession
 from diffsda.export.manifest import Manifest
 from diffsda.export.parity import difference
 from diffsda.export.reference import Reference, ask
@@ -58,6 +59,7 @@ def _runtimes(folder: Path) -> dict[str, Callable[[], Disentangler]]:
     return {
         "onnxruntime cpu": lambda: OnnxSession(folder),
         "onnxruntime cuda": lambda: OnnxSession(folder, provider="cuda"),
+        "tensorrt": lambda: EngineSession(folder, clips=reference.CLIPS, frames=reference.FRAMES),
     }
 
 

@@ -188,7 +188,7 @@ def _in_the_way(path: Path, name: EngineName, options: BuildOptions, rebuild: bo
             unfit[other] = f"{other.name}: is stale, built from an ONNX file {theirs.digest}, got {name.digest} now"
     if unfit and not rebuild:
         reason = next(iter(unfit.values())).partition("; build it again")[0]
-        raise InputError(f"{reason}; build with rebuild to replace it, or remove it")
+        raise InputError(f"{reason}; --rebuild (rebuild=True) replaces it, or remove it")
     return list(unfit)
 
 

@@ -15,7 +15,7 @@ from diffsda.export.manifest import sha256
 from diffsda.export.tensorrt import Library
 
 PRECISIONS = ("float32", "bf16", "fp16")
-REBUILD = "build it again with rebuild"
+REBUILD = "build it again with --rebuild (rebuild=True)"
 ANY = "any"
 """The architecture of an engine that TensorRT-RTX built for every GPU it supports."""
 

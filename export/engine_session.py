@@ -54,6 +54,8 @@ class EngineSession(ExportedSession):
         folder = Path(folder)
         self.tile = Tile(clips, frames or frames_of(folder))
         super().__init__(folder, Tiles(clips * self.tile.frames, fixed=True))
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise InputError("device: got cuda, which is not here, expected a CUDA device: engines run on nothing else")
         self._template = torch.empty(0, device=device)
         self._engines: dict[str, EngineRunner] = {}
         self._where: dict[str, Any] = {"engines": engines, "device": self._template.device, "library": library}

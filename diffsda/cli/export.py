@@ -131,7 +131,7 @@ def _export(source: str, out: Path, options: Options) -> int:
 def _build(folder: Path, options: Options) -> int:
     """Build engines of an exported folder."""
     from diffsda.cli.progress import telling
-    from diffsda.export.engine import build_engines
+    from diffsda.export.engine import GRAPHS, build_engines
     from diffsda.export.engine_plan import BuildOptions
 
     # After an export, --out is the exported folder itself.
@@ -143,29 +143,35 @@ def _build(folder: Path, options: Options) -> int:
         tf32=options.tf32,
         architecture=options.architecture,
     )
+    built = []
     with telling("export") as tell:
-        built = build_engines(
-            folder,
-            clips=options.clips,
-            frames=options.frames,
-            levels=options.levels,
-            out=out,
-            options=how,
-            rebuild=options.rebuild,
-            progress=phases(tell),
-        )
+        for graph in GRAPHS:
+            tell(f"{graph}: building engines for {', '.join(map(str, options.clips))} clips")
+            built += build_engines(
+                folder,
+                graphs=[graph],
+                clips=options.clips,
+                frames=options.frames,
+                levels=options.levels,
+                out=out,
+                options=how,
+                rebuild=options.rebuild,
+                progress=phases(tell),
+            )
     for one in built:
-        print(f"{one.path.name} {one.path.stat().st_size / 1e6:.2f} MB", file=sys.stderr)
+        word = "was there" if one.reused else f"built in {one.seconds:.1f} s"
+        print(f"{one.path.name} {one.path.stat().st_size / 1e6:.2f} MB, {word}", file=sys.stderr)
     print(json.dumps([str(one.path) for one in built]) if options.json else built[0].path.parent)
     return 0
 
 
 def phases(tell: Callable[[str], None]) -> Callable[[str, int, int], None]:
-    """Say each phase of a build once: its steps are many and short."""
+    """Say each phase of a build once, where someone watches one line change: phases are many and short."""
     last = [""]
+    watched = sys.stderr.isatty()
 
     def say(phase: str, done: int, total: int) -> None:
-        if phase != last[0]:
+        if watched and phase != last[0]:
             last[0] = phase
             tell(phase)
 

@@ -63,6 +63,8 @@ class Execution:
         precision, layout, route = self.precision, self.layout, self.route
         if precision == "auto":
             precision = "bf16" if cuda and video else "float32"
+        if layout == "channels_last" and not video:
+            raise InputError(f"layout: got channels_last for the vector recipe {recipe.name}, expected auto: no images")
         if layout == "auto":
             layout = "channels_last" if cuda else "contiguous"
         if route == "auto":

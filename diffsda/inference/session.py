@@ -43,6 +43,10 @@ class Session(Disentangler):
     """
 
     def __init__(self, model: DiffSDA, execution: Execution | None = None) -> None:
+        if not isinstance(model, DiffSDA):
+            raise InputError(f"session: got {type(model).__name__}, expected a model: diffsda.load(path) reads one")
+        if execution is not None and not isinstance(execution, Execution):
+            raise InputError(f"execution: got {type(execution).__name__}, expected diffsda.Execution(precision=...)")
         self.recipe, self.whitening = model.recipe, model.whitening
         self.provenance = dict(model.provenance)
         self._template = model._like().detach().new_empty(0)

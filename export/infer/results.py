@@ -11,6 +11,8 @@ from typing import Any
 
 from diffsda.atomic import atomic_write
 from diffsda.errors import InputError, SaveError
+from diffsda.export.infer.job import Item
+from diffsda.export.infer.keys import file_name
 
 ABOUT, RESULTS, FAILED, CLIPS = "infer.json", "results.jsonl", "failed.jsonl", "clips"
 BLOCK = 65536
@@ -96,6 +98,14 @@ class Results:
         there = {path.name for path in (self.folder / CLIPS).iterdir()}
         lines = _read(self.folder / RESULTS)
         return {line["key"] for line in lines if Path(str(line.get("file"))).name in there}
+
+    def older(self, item: Item) -> bool:
+        """Whether a result is older than a file it was made from: that holds another clip now."""
+        try:
+            made = (self.folder / CLIPS / file_name(item.key)).stat().st_mtime_ns
+            return any(path.stat().st_mtime_ns > made for path in item.paths)
+        except OSError:
+            return True  # What is wrong with it, reading will tell.
 
     def failed(self) -> dict[str, str]:
         """Return the reasons of clips that failed when they were last tried, by key."""

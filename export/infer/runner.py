@@ -54,7 +54,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. ``failed`` are this run's failures by key, ``signal`` what stopped it early, if anything."""
+    """What a run did.
+
+    ``failed`` are this run's failures by key, ``signal`` what stopped it early, if anything. ``shard``: the part of the
+    job that all of this is about, as I/N; None for the whole.
+    """
 
     out: str
     clips: int
@@ -65,6 +69,7 @@ class Summary:
     clips_per_s: float
     tiles: dict[str, int]
     signal: int | None
+    shard: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -160,7 +165,7 @@ class _Run:
         """Do what is missing of a part of a job."""
         there = self.results.done()
         mine = job.shard(part, parts)
-        items = tuple(item for item in mine if item.key not in there)
+        items = tuple(item for item in mine if item.key not in there or self.results.older(item))
         self.total = len(items)
         began = time.monotonic()
         with Interrupt() as interrupt:
@@ -186,6 +191,7 @@ class _Run:
             clips_per_s=round(self.done / seconds, 3) if seconds else 0.0,
             tiles={" ".join(map(str, shapes)): size for shapes, size in self.sizes.found.items()},
             signal=interrupt.signal,
+            shard=f"{part}/{parts}" if parts > 1 else None,
         )
 
     def _made(self, arriving: Iterator[Loaded | Failure]) -> Iterator[Failure | _Made]:

@@ -148,7 +148,7 @@ def test_a_stale_engine_is_refused_and_replaced_on_request(folder):
     library = standin()[0]
     old = build_engine(folder, "network", TILE, library=library).path
     exported(folder, network={**NETWORK, "new": 1})
-    with pytest.raises(InputError, match=rf"{old.name}: is stale.*; build with rebuild to replace it"):
+    with pytest.raises(InputError, match=rf"{old.name}: is stale.*; --rebuild .rebuild=True. replaces it"):
         build_engine(folder, "network", TILE, library=library)
     new = build_engine(folder, "network", TILE, library=library, rebuild=True).path
     assert new != old
@@ -170,7 +170,7 @@ def test_a_damaged_engine_is_refused_and_replaced_on_request(folder, spoil, said
     with pytest.raises(InputError, match=said) as caught:
         build_engine(folder, "network", TILE, library=library)
     assert path.name in str(caught.value)
-    assert "build with rebuild" in str(caught.value)
+    assert "--rebuild (rebuild=True) replaces it" in str(caught.value)
     assert not build_engine(folder, "network", TILE, library=library, rebuild=True).reused
     assert description(path)
 
@@ -178,7 +178,7 @@ def test_a_damaged_engine_is_refused_and_replaced_on_request(folder, spoil, said
 def test_an_engine_of_other_options_is_not_taken_for_what_was_asked(folder):
     library = standin()[0]
     build_engine(folder, "network", TILE, library=library)
-    with pytest.raises(InputError, match="was built with other options; build with rebuild"):
+    with pytest.raises(InputError, match="was built with other options; --rebuild"):
         build_engine(folder, "network", TILE, library=library, options=BuildOptions(refit=True))
 
 

@@ -77,7 +77,7 @@ def test_a_whole_engine_that_fits_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"architecture": "sm80"}, "was built for sm80, got a GPU of sm90 here; build it again with rebuild"),
+        ({"architecture": "sm80"}, "was built for sm80, got a GPU of sm90 here; build it again with --rebuild"),
         ({"library": "trt10.16.1.11"}, "was built by trt10.16.1.11, got trt11.4.0.106 here; build it again"),
         ({"library": "rtx11.4.0.106"}, "was built by rtx11.4.0.106"),
         ({"digest": 64 * "f"}, "is stale, built from an ONNX file ffffffffffff, got 0123456789ab now; build it again"),
@@ -109,7 +109,7 @@ def test_a_version_compatible_engine_goes_with_later_versions_of_its_major(tmp_p
 def test_truncated_and_damaged_engines_are_refused(tmp_path):
     path = planted(tmp_path)
     path.write_bytes(b"engi")
-    with pytest.raises(InputError, match=r"got 4 bytes, expected 6 \(truncated\?\); build it again with rebuild"):
+    with pytest.raises(InputError, match=r"got 4 bytes, expected 6 \(truncated\?\); build it again with --rebuild"):
         description(path)
     path.write_bytes(b"Engine")
     with pytest.raises(InputError, match="its bytes are not those that were built"):
