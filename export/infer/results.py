@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,15 +135,19 @@ class Results:
                 os.close(number)
 
     def settle(self) -> None:
-        """Leave in ``failed.jsonl`` one line for each clip that failed and was not made since."""
+        """Leave one line for each clip that is there, its last, and one for each that failed and was not made since."""
         with self.locked():
-            path = self.folder / FAILED
-            lines = _read(path)
-            done = self.done() if lines else set()
-            last = {line["key"]: line for line in lines if line["key"] not in done}
-            if len(last) != len(lines):
-                text = "".join(json.dumps(line) + "\n" for line in last.values())
-                atomic_write(path, lambda file: file.write(text.encode()))
+            done = self.done()
+            for path, wanted in ((self.folder / RESULTS, True), (self.folder / FAILED, False)):
+                lines = _read(path)
+                last = {line["key"]: line for line in lines if (line["key"] in done) == wanted}
+                if len(last) != len(lines):
+                    _rewrite(path, last.values())
+
+
+def _rewrite(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    atomic_write(path, lambda file: file.write(text.encode()))
 
 
 def _compare(folder: Path, about: dict[str, Any]) -> None:

@@ -158,6 +158,7 @@ class _Run:
         self.sizes = Sizes(task, session, tile)
         self.execution = _execution(session)
         self.failed: dict[str, str] = {}
+        self.stale: set[str] = set()
         self.done, self.total = 0, 0
         self.counting = threading.Lock()
 
@@ -165,7 +166,8 @@ class _Run:
         """Do what is missing of a part of a job."""
         there = self.results.done()
         mine = job.shard(part, parts)
-        items = tuple(item for item in mine if item.key not in there or self.results.older(item))
+        self.stale = {item.key for item in mine if item.key in there and self.results.older(item)}
+        items = tuple(item for item in mine if item.key not in there or item.key in self.stale)
         self.total = len(items)
         began = time.monotonic()
         with Interrupt() as interrupt:
@@ -232,6 +234,8 @@ class _Run:
             else:
                 self._write(thing)
         if failure is not None:
+            if failure.key in self.stale:  # A result of the clip that was there before would pass for this one's.
+                (self.results.folder / CLIPS / file_name(failure.key)).unlink(missing_ok=True)
             self.results.append(FAILED, {"key": failure.key, "status": "failed", "reason": failure.reason})
         with self.counting:
             if failure is not None:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,30 @@ from diffsda.inference import Execution, Session
 @pytest.fixture
 def results(tmp_path):
     return Results(tmp_path / "out", {"seed": 0})
+
+
+def test_a_clip_that_changed_is_done_again_and_no_result_passes_for_another(tmp_path):
+    job, out = folder_of(tmp_path / "job", 3), tmp_path / "out"
+
+    def again():
+        return run(session(), job, "encode", out, Settings(tile=1))
+
+    assert (again().done, again().done) == (3, 0)
+    before = bytes_of(out)
+    write(job / "1.npz", {"x": clip(77)}, overwrite=True)
+    later = time.time() + 5
+    os.utime(job / "1.npz", (later, later))
+    assert again().done == 1
+    after = bytes_of(out)
+    (name,) = [name for name in before if after[name] != before[name]]
+    assert_whole(out, "012")
+    write(job / "1.npz", {"x": np.full((5, 3), np.nan, np.float32)}, overwrite=True)
+    later += 5
+    os.utime(job / "1.npz", (later, later))
+    assert list(again().failed) == ["1"]
+    assert name not in bytes_of(out)
+    assert_whole(out, "02")
+    assert [line["key"] for line in lines(out, "failed.jsonl")] == ["1"]
 
 
 TORN = [b"", b"{", b'{"key": "b"', b"x" * (2 * BLOCK + 5), b"\x00" * 100]

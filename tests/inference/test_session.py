@@ -303,6 +303,17 @@ def test_graphs_need_a_device(build):
         Session(build(), Execution(route="graph"))
 
 
+def test_what_is_no_model_or_execution_is_told(build):
+    with pytest.raises(InputError, match=r"session: got str, expected a model: diffsda\.load"):
+        Session("runs/mine")
+    with pytest.raises(InputError, match="execution: got dict"):
+        Session(build(), {"precision": "float32"})
+    with pytest.raises(InputError, match="factors: got tuple, expected Factors"):
+        build("tiny_vector").sample((1, 2))
+    with pytest.raises(InputError, match="layout: got channels_last for the vector recipe"):
+        Session(build("tiny_vector"), Execution(layout="channels_last"))
+
+
 @pytest.mark.parametrize("kind", ["unet", "mlp"])
 def test_what_auto_means(kind, build):
     recipe = preset("tiny_video" if kind == "unet" else "tiny_vector")
