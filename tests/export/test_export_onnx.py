@@ -23,7 +23,7 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 GOLDEN = Path(__file__).parents[1] / "golden"
 GRAPHS = ["encoder", "network", "noise_table", "factor_table", "denoise"]
-NETS = ["timeseries", pytest.param("video_latent", marks=pytest.mark.slow)]
+NETS = ["timeseries", pytest.param("video_latent", marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 
 
 def far(a, b):
@@ -87,6 +87,7 @@ def test_the_sampler_as_one_graph(exported, name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["timeseries", "video_latent"])
 def test_half_precision(exported, name):
     model, golden, folder = exported(name, "fp16")
@@ -101,6 +102,7 @@ def test_half_precision(exported, name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["timeseries", "video_latent"])
 def test_bf16_is_written_and_refused_where_it_cannot_run(exported, name):
     _, _, folder = exported(name, "bf16")
@@ -255,6 +257,7 @@ def test_a_repository_for_a_server_and_engines_by_the_command(exported, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["timeseries", "video_latent"])
 @pytest.mark.parametrize("precision", ["float32", "fp16", "bf16"])
 def test_engines_of_every_graph_by_the_command(exported, tmp_path, capsys, name, precision):
