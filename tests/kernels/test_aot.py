@@ -153,9 +153,8 @@ def test_every_kernel_compiles_for_two_generations():
 
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
-def test_every_kernel_compiles_at_every_shape_for_the_oldest_the_newest_and_hopper(tmp_path):
-    """The other generations are in the record, which takes twice as long."""
-    done = run("-m", "diffsda.bench.aot", "--targets", "80", "90", "120", "--jobs", "2", "--out", str(tmp_path))
+def test_every_kernel_compiles_at_every_shape_for_every_generation(tmp_path):
+    done = run("-m", "diffsda.bench.aot", "--jobs", "2", "--out", str(tmp_path))
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
     (record,) = tmp_path.glob("*.json")
-    assert {row["target"] for row in json.loads(record.read_text())["rows"]} == {"sm_80", "sm_90", "sm_120"}
+    assert {row["target"] for row in json.loads(record.read_text())["rows"]} >= {"sm_80", "sm_90", "sm_120"}
