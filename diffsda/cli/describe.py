@@ -19,7 +19,7 @@ class Options:
     """Say what a model file holds."""
 
     path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """A model file, or a run folder."""
+    """A model file, a run folder, or an exported folder."""
     json: bool = False
     """Print JSON."""
 
@@ -50,6 +50,8 @@ def describe(path: Path) -> dict[str, Any]:
 
     Raises: CheckpointError for a damaged file, or one this program did not write.
     """
+    if (path / "export.json").is_file():
+        return _exported(path)
     path = newest(path)
     header = read_header(path)
     ours = header.ours()
@@ -64,6 +66,26 @@ def describe(path: Path) -> dict[str, Any]:
         "recipe": ours["recipe"],
         "whitening": ours.get("whitening"),
         "provenance": ours.get("provenance", {}),
+    }
+
+
+def _exported(folder: Path) -> dict[str, Any]:
+    from diffsda.export.manifest import read
+
+    held = read(folder)
+    return {
+        "folder": str(folder),
+        "bytes": sum(graph.bytes for graph in held.graphs.values()),
+        "precision": held.precision,
+        "opset": held.opset,
+        "graphs": {
+            graph.file: {"in": " ".join(p.name for p in graph.inputs), "out": " ".join(p.name for p in graph.outputs)}
+            for graph in held.graphs.values()
+        },
+        "digest": held.recipe.digest,
+        "recipe": held.recipe.to_dict(),
+        "whitening": None if held.whitening is None else held.whitening.to_dict(),
+        "provenance": {**held.provenance, "versions": held.versions},
     }
 
 

@@ -291,6 +291,16 @@ def test_a_job_over_an_exported_folder(exported, tmp_path, capsys):
     assert main([*words, "--tile", "2"]) == 2, "results of another model"
 
 
+def test_an_exported_folder_is_described(exported, capsys):
+    model, _, folder = exported("timeseries")
+    assert main(["describe", str(folder), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["digest"] == model.recipe.digest
+    assert said["graphs"]["network.onnx"] == {"in": "x scale shift", "out": "f"}
+    assert main(["describe", str(folder)]) == 0
+    assert "encoder.onnx in x, out static dynamic" in capsys.readouterr().out
+
+
 def test_plans_with_noise_cannot_be_a_graph(tmp_path):
     model = DiffSDA(preset("tiny_vector").replace(sampling={"S_churn": 10.0}))
     with pytest.raises(InputError, match="S_churn"):
