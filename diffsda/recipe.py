@@ -29,6 +29,17 @@ class Clips:
     """Height and width of a frame in pixels (or latent cells); None for vectors."""
     latent: bool = False
     """Frames are first-stage latents, whitened to standard deviation 0.5."""
+    stride: int = 1
+    """Frames from one frame taken to the next, where clips are taken from longer videos; less in short ones."""
+    window: Literal["run", "anywhere"] = "run"
+    """What a training step takes of a longer video: a run of frames from a random start (the authors' code), or frames
+    from anywhere in it, in order (the paper)."""
+    flip: bool = False
+    """Mirror half of the training clips."""
+    reverse: bool = False
+    """Play half of the training clips backwards."""
+    jitter: float = 0.0
+    """Largest share by which brightness, contrast, saturation and hue of a training clip are changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +230,8 @@ def _is_number(value: Any) -> bool:
 # name -> (kind of number, smallest allowed, whether the smallest itself is allowed)
 _LIMITS: dict[str, tuple[type, float, bool]] = {
     "clips.channels": (int, 1, True),
+    "clips.stride": (int, 1, True),
+    "clips.jitter": (float, 0, True),
     "backbone.width": (int, 1, True),
     "backbone.blocks": (int, 1, True),
     "backbone.dropout": (float, 0, True),
@@ -254,6 +267,7 @@ _LIMITS: dict[str, tuple[type, float, bool]] = {
 # Recipes come out of strangers' files too: none may ask for a network that takes minutes or terabytes to build.
 _MOST = {
     "clips.channels": 65_536,
+    "clips.jitter": 0.5,
     "backbone.width": 16_384,
     "backbone.blocks": 16,
     "encoder.width": 16_384,

@@ -24,6 +24,7 @@ OTHER = {
     "backbone.width": 64,
     "encoder.width": 64,
     "sampling.S_max": 50.0,
+    "clips.window": "anywhere",
     "optim.schedule": "cosine",
     "optim.betas": (0.8, 0.9),
     "optim.ema": 0.99,

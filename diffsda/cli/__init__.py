@@ -13,10 +13,15 @@ from diffsda.errors import DiffSDAError
 
 VERBS = {
     "demo": "train on embedded real data, swap, score and draw, in a few minutes",
+    "prepare": "make clips of videos, sounds and tables: yours, or a known data set",
     "train": "train a model on your clips",
+    "train-first-stage": "fit an autoencoder of single frames, whose latents a video model can be trained on",
+    "train-prior": "fit a model of the factors, to draw new ones from",
     "encode": "take clips apart into static and dynamic factors",
     "reconstruct": "encode clips and sample them back",
     "swap": "give clips the dynamics of other clips",
+    "generate": "sample new clips, or clips with one factor new",
+    "traverse": "walk a clip's factors along their principal directions",
     "infer": "do one of these for a job of many clips; stop and go on, in parts, on several processes",
     "export": "write a model as ONNX files, engines or a server's repository; compare runtimes",
     "import": "turn weights of the authors' code into a model file",
@@ -25,7 +30,8 @@ VERBS = {
     "doctor": "list what is installed, used, missing or broken",
 }
 
-MODULES = {"import": "import_"}  # import is a word of the language
+MODULES = {"import": "import_", "train-first-stage": "train_first_stage", "train-prior": "train_prior"}
+"""Verbs whose file must have another name."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -61,7 +61,7 @@ def open_for(model: Disentangler, source: str, split: str, *, as_is: bool) -> Cl
     """Open clips and bring them into the model's units, unless they are there already."""
     from diffsda.train.data import fits
 
-    clips = open_clips(source, split)
+    clips = open_clips(source, split, model.recipe.clips)
     fits(clips, model.recipe)
     return whitened(clips, None if as_is else model.whitening)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -22,7 +23,7 @@ class Options(How):
     """Train a model. The recipe's parts start from the preset; any value can be changed."""
 
     data: str = ""
-    """Clips: a .npz, .npy or .safetensors file, or the name of a data set (its training part)."""
+    """Clips: a .npz, .npy or .safetensors file, a prepared folder, or the name of a data set (its training part)."""
     out: Path = Path()
     """Run folder to make, or to go on in with --resume."""
     dry_run: bool = False
@@ -39,14 +40,16 @@ def run(argv: list[str]) -> int:
     """Train a model and print its run folder."""
     words = list(argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
-        raise InputError(f"preset: got none, expected `diffsda train PRESET ...` with one of {', '.join(PRESETS)}")
-    base = Recipe() if words[0] in ("-h", "--help") else preset(words.pop(0))
+        raise InputError(
+            f"preset: got none, expected `diffsda train PRESET ...` with a recipe.json or one of {', '.join(PRESETS)}"
+        )
+    base = Recipe() if words[0] in ("-h", "--help") else _recipe(words.pop(0))
     parts = {name: getattr(base, name) for name in ("clips", "backbone", "encoder", "noise", "sampling", "optim")}
     options = parse(
         tyro.conf.AvoidSubcommands[Options],
         words,
         "train PRESET",
-        f"Train a model. Presets: {', '.join(PRESETS)}.",
+        f"Train a model. Presets: {', '.join(PRESETS)}; or a recipe.json.",
         default=Options(**parts),
     )
     recipe = Recipe(name=base.name, **{name: getattr(options, name) for name in parts})
@@ -59,22 +62,55 @@ def run(argv: list[str]) -> int:
     return _train(recipe, options)
 
 
+def _recipe(name: str) -> Recipe:
+    """Return a preset, or what a recipe.json says."""
+    if not name.endswith(".json"):
+        return preset(name)
+    try:
+        plain = json.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{name}: cannot be read ({error}), expected a recipe.json or the name of a preset") from None
+    if isinstance(plain, dict):
+        plain.pop("digest", None)
+    try:
+        return Recipe.from_dict(plain)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
 def _train(recipe: Recipe, options: Options) -> int:
     from diffsda.cli.progress import training_bar
-    from diffsda.data.registry import open_clips
+    from diffsda.data.registry import open_data
+    from diffsda.train.data import is_stream
     from diffsda.train.loop import train
-    from diffsda.train.parallel import leave
+    from diffsda.train.parallel import join, leave
 
-    clips = open_clips(options.data, "train")
-    if clips.video and not recipe.clips.latent and not options.whiten and clips.x.min() >= 0:
-        print("warning: no pixel is below 0; presets for pixels expect [-1, 1] (x * 2 - 1 for [0, 1])", file=sys.stderr)
-    how = How(**{f.name: getattr(options, f.name) for f in fields(How)})
+    first = int(os.environ.get("RANK", "0")) == 0
+    waits: list[float] = []
     try:
+        device = str(join(options.device).device)
+        clips = open_data(options.data, "train", recipe.clips, loader=options.loader, device=device)
+        streamed = is_stream(clips)
+        if streamed and first:
+            print(f"clips: {clips.describe()}", file=sys.stderr)
+        if not streamed and _positive(clips, recipe, options):
+            print(
+                "warning: no pixel is below 0; presets for pixels expect [-1, 1] (2 x - 1 for [0, 1])", file=sys.stderr
+            )
+        how = How(**{f.name: getattr(options, f.name) for f in fields(How)})
         with training_bar(recipe.name) as say:
-            result = train(recipe, clips, options.out, how, progress=say)
+
+            def heard(step: int, total: int, values: dict[str, float]) -> None:
+                waits.append(values["data_wait"])
+                say(step, total, values)
+
+            result = train(recipe, clips, options.out, how, progress=heard)
     finally:
         leave()
-    if int(os.environ.get("RANK", "0")) == 0:
+    if first:
+        if streamed and waits:
+            share = 100 * sum(waits) / len(waits)
+            print(f"waited for clips {share:.1f} % of the time", file=sys.stderr)
         print(options.out)
     if result.signal is not None:
         print(
@@ -83,3 +119,9 @@ def _train(recipe: Recipe, options: Options) -> int:
         )
         return 128 + result.signal
     return 0
+
+
+def _positive(clips: Any, recipe: Recipe, options: Options) -> bool:
+    """Tell whether clips that should be pixels in [-1, 1] look like pixels in [0, 1]."""
+    pixels = clips.video and not recipe.clips.latent and not options.whiten
+    return bool(pixels and clips.x.min() >= 0)

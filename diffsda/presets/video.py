@@ -6,7 +6,7 @@ from diffsda.recipe import Backbone, Clips, Encoder, Noise, Optim, Recipe, Sampl
 
 MUG = Recipe(
     name="mug",
-    clips=Clips(modality="video", frames=15, channels=3, size=64),
+    clips=Clips(modality="video", frames=15, channels=3, size=64, stride=2),
     backbone=Backbone(kind="unet", width=64, multipliers=(1, 2, 2, 2), attention=(2,), blocks=2, dropout=0.1),
     encoder=Encoder(width=64, multipliers=(1, 2, 2, 2), attention=(2,), blocks=2, hidden=128, static=256, dynamic=64),
     noise=Noise(P_mean=-1.2, P_std=1.2),
@@ -22,7 +22,7 @@ MUG_SMALL = MUG.replace(name="mug_small", encoder={"hidden": 256, "static": 128,
 
 TAICHI = Recipe(
     name="taichi",
-    clips=Clips(modality="video", frames=10, channels=3, size=64),
+    clips=Clips(modality="video", frames=10, channels=3, size=64, stride=4, flip=True, reverse=True, jitter=0.1),
     backbone=Backbone(kind="unet", width=64, multipliers=(1, 2, 2, 2), attention=(2,), blocks=2, dropout=0.1),
     encoder=Encoder(width=64, multipliers=(1, 2, 2, 2), attention=(2,), blocks=2, hidden=1024, static=512, dynamic=64),
     noise=Noise(P_mean=-1.2, P_std=1.2),
@@ -33,7 +33,7 @@ TAICHI = Recipe(
 # 256-pixel faces, encoded by a VQ-f8 first stage to 4 x 32 x 32.
 VOXCELEB = Recipe(
     name="voxceleb",
-    clips=Clips(modality="video", frames=10, channels=4, size=32, latent=True),
+    clips=Clips(modality="video", frames=10, channels=4, size=32, latent=True, stride=2),
     backbone=Backbone(kind="unet", width=192, multipliers=(1, 2, 2, 2), attention=(2,), blocks=2, dropout=0.1),
     encoder=Encoder(width=192, multipliers=(1, 2, 2, 2), attention=(2,), blocks=2, hidden=1024, static=512, dynamic=12),
     noise=Noise(P_mean=-0.4, P_std=1.0),

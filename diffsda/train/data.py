@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from diffsda.recipe import Recipe
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
+    from diffsda.data.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,18 @@ class Batch:
     """Some clips and what is known about them.
 
     Shapes: x (B, V, ...), lengths (B,) or None, mask like x or None.
+    Where a process reads only its own clips, x begins with clip ``first`` of a batch of ``whole``.
     """
 
     x: Tensor
     lengths: Tensor | None = None
     mask: Tensor | None = None
+    first: int = 0
+    whole: int | None = None
 
     def rows(self, rows: slice) -> Batch:
-        """Return some of the clips."""
+        """Return some of the clips, by their place in the whole batch."""
+        rows = slice(rows.start - self.first, rows.stop - self.first)
         return Batch(
             self.x[rows],
             None if self.lengths is None else self.lengths[rows],
@@ -44,7 +49,7 @@ class Batch:
 
     def pin(self) -> Batch:
         """Copy everything to page-locked memory, from which a device fetches while the host goes on."""
-        return self._each(Tensor.pin_memory)
+        return self._each(lambda t: t if t.is_cuda else t.pin_memory())
 
     def clone(self) -> Batch:
         """Copy everything."""
@@ -67,12 +72,17 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         lengths, mask = (None if t is None else change(t) for t in (self.lengths, self.mask))
-        return Batch(change(self.x), lengths, mask)
+        return Batch(change(self.x), lengths, mask, self.first, self.whole)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape (B, V, ...) of the whole batch."""
+        return torch.Size((self.whole or self.x.shape[0], *self.x.shape[1:]))
 
     @property
     def frames(self) -> int:
-        """Number of frames that are not padding."""
-        return self.x.shape[0] * self.x.shape[1] if self.lengths is None else int(self.lengths.sum())
+        """Number of frames of the whole batch that are not padding."""
+        return self.shape[0] * self.shape[1] if self.lengths is None else int(self.lengths.sum())
 
     @property
     def elements(self) -> int:
@@ -98,14 +108,14 @@ class Ready:
         own = [batch.rows(rows) for rows in parts]
         if pin:
             own = [part.pin() for part in own]
-        return cls(batch.x.shape, batch.frames, batch.elements, tuple(part.to(device) for part in own))
+        return cls(batch.shape, batch.frames, batch.elements, tuple(part.to(device) for part in own))
 
     def tensors(self) -> list[Tensor]:
         """Return everything that is on the device."""
         return [t for part in self.parts for t in part.tensors()]
 
 
-def fits(clips: Clips, recipe: Recipe) -> None:
+def fits(clips: Clips | Stream, recipe: Recipe) -> None:
     """Refuse clips of another kind than the recipe's.
 
     Raises: InputError naming the clips' shape and what the recipe expects.
@@ -113,20 +123,34 @@ def fits(clips: Clips, recipe: Recipe) -> None:
     want = recipe.clips
     video = recipe.backbone.kind == "unet"
     frame = (want.channels, want.size, want.size) if video else (want.channels,)
-    if tuple(clips.x.shape[2:]) != frame:
+    shape = (len(clips), *clips.shape) if is_stream(clips) else tuple(clips.x.shape)
+    if shape[2:] != frame:
         raise InputError(
-            f"clips {clips.name}: got {tuple(clips.x.shape)}, expected (N, V, {', '.join(map(str, frame))}) for "
+            f"clips {clips.name}: got {shape}, expected (N, V, {', '.join(map(str, frame))}) for "
             f"recipe {recipe.name}; change clips.channels{' or clips.size' if video else ''} or the data"
         )
 
 
-def whitening_for(clips: Clips, recipe: Recipe, whiten: bool | None) -> Whitening | None:
-    """Measure the whitening of a training set, where the model wants one.
+def is_stream(clips: Clips | Stream) -> TypeGuard[Stream]:
+    """Tell whether clips are read while they are used, rather than lie in memory."""
+    return not hasattr(clips, "x")
+
+
+def whitening_for(clips: Clips | Stream, recipe: Recipe, whiten: bool | None) -> Whitening | None:
+    """Measure the whitening of a training set, where the model wants one; a stream's was measured when it was prepared.
 
     Left open (None), vectors and latents are whitened and pixels are taken as they are.
+    Raises: InputError for a stream that is to be whitened and was not measured.
     """
     if whiten is None:
         whiten = recipe.clips.modality != "video" or recipe.clips.latent
+    if is_stream(clips):
+        if whiten and clips.statistics is None:
+            raise InputError(
+                f"clips {clips.name}: got no statistics to whiten with, expected them in its dataset.json; prepare the "
+                "set again, or say --no-whiten"
+            )
+        return Whitening(*clips.statistics) if whiten and clips.statistics is not None else None
     return Whitening.measure(clips.x, clips.lengths, clips.mask) if whiten else None
 
 
@@ -141,6 +165,11 @@ class Source:
 
     def __len__(self) -> int:
         return self.x.shape[0]
+
+    @property
+    def frames(self) -> int:
+        """Return V of the longest clip."""
+        return self.x.shape[1]
 
     def batch(self, indices: np.ndarray) -> Batch:
         """Return these clips, cut to the longest of them."""

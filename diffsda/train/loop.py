@@ -20,7 +20,7 @@ from diffsda.firststage.whiten import Whitening
 from diffsda.kernels.backend import check as check_kernels
 from diffsda.model import DiffSDA
 from diffsda.recipe import Recipe
-from diffsda.train.data import Batch, Source, fits, whitening_for
+from diffsda.train.data import Batch, Source, fits, is_stream, whitening_for
 from diffsda.train.ema import Average
 from diffsda.train.graph import GraphedStep, check_graph
 from diffsda.train.guard import Guard
@@ -37,10 +37,12 @@ from diffsda.train.recompute import recompute
 from diffsda.train.resume import read_state, write_state
 from diffsda.train.speed import Meter
 from diffsda.train.step import WINDOW_STREAM, TrainStep, draw
+from diffsda.train.streamed import Streamed
 from diffsda.train.windows import cut
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
+    from diffsda.data.stream import Stream
 
 KEEP = 3
 """Model files kept in a run folder: the newest few."""
@@ -59,13 +61,13 @@ class Result:
 
 def train(
     recipe: Recipe,
-    clips: Clips,
+    clips: Clips | Stream,
     folder: str | Path,
     options: Options | None = None,
     *,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> Result:
-    """Train a model on clips in memory and leave it in a run folder.
+    """Train a model on clips, in memory or read as they are used, and leave it in a run folder.
 
     The folder gets recipe.json, provenance.json, log.jsonl, weights-<step>.safetensors (the average where the
     recipe keeps one) and state.pt. ``progress`` is told step, total and the latest values.
@@ -85,7 +87,9 @@ def train(
 
 
 class _Run:
-    def __init__(self, recipe: Recipe, clips: Clips, folder: Path, options: Options, processes: Processes) -> None:
+    def __init__(
+        self, recipe: Recipe, clips: Clips | Stream, folder: Path, options: Options, processes: Processes
+    ) -> None:
         self.recipe, self.folder, self.options, self.processes = recipe, folder, options, processes
         self.log: Log | None = None
         if options.log_every < 1 or options.save_every < 1 or (options.until is not None and options.until < 1):
@@ -102,15 +106,23 @@ class _Run:
         if state is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: exists already, expected a new folder (or --resume to go on with its run)")
         whitening = whitening_for(clips, recipe, options.whiten)
-        self.source = Source(clips, whitening)
-        self.order = Order(len(self.source), recipe.optim.batch, recipe.optim.seed)
+        self.order = Order(len(clips), recipe.optim.batch, recipe.optim.seed)
+        self.source: Source | Streamed
+        if is_stream(clips):
+            if recipe.optim.window < 1:
+                raise InputError(
+                    f"optim.window: got {recipe.optim.window:g} for clips that are read as windows of longer ones, "
+                    "expected 1; clips.window and clips.stride say what is taken"
+                )
+            self.source, self.reader = Streamed(clips, whitening, self.order), clips.describe()
+        else:
+            self.source, self.reader = Source(clips, whitening), "in memory"
         self.total = recipe.optim.steps or recipe.optim.epochs * self.order.steps_per_epoch
         torch.manual_seed(seed_for(recipe.optim.seed))
         bf16 = is_bf16(options, processes)
         self.model = DiffSDA(recipe, whitening).to(processes.device)
         lay_out(self.model, recipe, options, processes)
-        frames = self.source.x.shape[1]
-        self.meter = Meter(self.model, frames, processes, bf16=bf16) if processes.first else None
+        self.meter = Meter(self.model, self.source.frames, processes, bf16=bf16) if processes.first else None
         self.model.provenance = {"data": clips.name, "clips": len(clips), "seed": recipe.optim.seed}
         if options.compile:
             # What the loss calls: convolutions and norms; embeddings and noise stay outside.
@@ -140,11 +152,12 @@ class _Run:
         """Run until the budget, the stop step or a signal."""
         end = min(self.total, self.options.until or self.total)
         signal: int | None = None
+        device = self.processes.device
         self.model.train()
         with (
             Interrupt() as interrupt,
             products(self.options, self.processes),
-            Prefetch(self._batch, range(self.step, end), self.parts, self.processes.device) as self.supply,
+            Prefetch(self._make(range(self.step, end)), range(self.step, end), self.parts, device) as self.supply,
         ):
             if self.meter is not None:
                 self.meter.begin()
@@ -192,12 +205,18 @@ class _Run:
         self.saved = self.step
         self.processes.wait()
 
+    def _make(self, steps: range) -> Callable[[int], Batch]:
+        """Return what makes the batches of these steps: this process's clips at least."""
+        return self._batch if isinstance(self.source, Source) else self.source.supply(steps, self.parts)
+
     def _batch(self, step: int) -> Batch:
         """Return the clips of a step, cut to their windows; a function of seed and step alone."""
+        if not isinstance(self.source, Source):
+            return self.source.batch(step)
         optim = self.recipe.optim
         batch = self.source.batch(self.order.indices(step))
         batch = cut(batch, optim.window, seed_for(optim.seed, step, WINDOW_STREAM))
-        return batch.padded(self.source.x.shape[1]) if self.options.graph else batch
+        return batch.padded(self.source.frames) if self.options.graph else batch
 
     def close(self) -> None:
         """Close the log."""
@@ -230,7 +249,7 @@ class _Run:
             except OSError as error:
                 raise InputError(f"{self.folder}: cannot be made ({error.strerror}), expected a folder") from None
             _write_json(self.folder / "recipe.json", {**self.recipe.to_dict(), "digest": self.recipe.digest})
-            _write_json(self.folder / "provenance.json", provenance())
+            _write_json(self.folder / "provenance.json", {**provenance(), "reader": self.reader})
         for part in self.folder.glob(f".{'[0-9a-f]' * 16}.part"):
             part.unlink()  # What a kill left of a file that was being written.
         self.log = Log(self.folder, after=self.step, tensorboard=self.options.tensorboard)
@@ -283,7 +302,7 @@ class _Run:
     def _save_batch(self, path: Path, batch: Batch, indices: np.ndarray, step: int) -> None:
         draws = draw(self.recipe, batch.x.shape, step, self.processes.device)
         arrays: dict[str, Any] = {
-            "x": batch.x.numpy(),
+            "x": batch.x.cpu().numpy(),
             "indices": indices,
             "sigma": draws.sigma.cpu().numpy(),
             "noise": draws.noise.cpu().numpy(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class Options:
     """Video: compute activations again in the backward pass. Less memory, about a third more work."""
     whiten: bool | None = None
     """Whiten the clips to standard deviation 0.5; left open, all but pixels are."""
+    loader: Literal["auto", "dali", "pyav"] = "auto"
+    """What decodes video while the model trains; auto takes DALI where it can decode what there is, else PyAV."""
     log_every: int = 20
     """Steps between records in log.jsonl."""
     save_every: int = 500

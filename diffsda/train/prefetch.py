@@ -81,11 +81,11 @@ class Prefetch:
         return ready
 
     def _ready(self, step: int) -> tuple[Ready, torch.cuda.Event | None]:
-        batch = self._make(step)
         if self._stream is None:
-            return Ready.of(batch, self._parts, self._device), None
+            return Ready.of(self._make(step), self._parts, self._device), None
         with torch.cuda.stream(self._stream):
-            ready = Ready.of(batch, self._parts, self._device, pin=True)
+            # Made within it as well: a decoder may leave its frames on the device.
+            ready = Ready.of(self._make(step), self._parts, self._device, pin=True)
         return ready, self._stream.record_event()
 
     def _work(self) -> None:

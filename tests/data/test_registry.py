@@ -45,7 +45,7 @@ def test_a_path_is_read_whichever_the_split(tmp_path):
         ("japanese_vowel", "did you mean 'japanese_vowels'"),
         ("JapaneseVowels", "did you mean 'japanese_vowels'"),
         ("tone", "did you mean 'tones'"),
-        ("zzz", "expected one of japanese_vowels, moving_shapes, tones, series or a file ending in .npz"),
+        ("zzz", "moving_shapes, tones, series, a prepared folder, or a file ending in .npz"),
         ("gone.npz", "gone.npz: no such file"),
         ("folder/gone", "got suffix 'none'"),
     ],
@@ -56,7 +56,7 @@ def test_an_unknown_name_is_answered(name, words):
 
 
 def test_an_unknown_split_is_answered():
-    with pytest.raises(InputError, match="got 'tets', expected train or test; did you mean 'test'"):
+    with pytest.raises(InputError, match="got 'tets', expected train, val or test; did you mean 'test'"):
         open_clips("tones", "tets")
 
 
