@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diffsda.data.clip import Clips
 from diffsda.errors import InputError
 from diffsda.firststage.clips import whitened
 from diffsda.firststage.whiten import Whitening
 from diffsda.recipe import Recipe
 
 if TYPE_CHECKING:
-    from diffsda.data.clip import Clips
     from diffsda.data.stream import Stream
 
 
@@ -123,17 +123,12 @@ def fits(clips: Clips | Stream, recipe: Recipe) -> None:
     want = recipe.clips
     video = recipe.backbone.kind == "unet"
     frame = (want.channels, want.size, want.size) if video else (want.channels,)
-    shape = (len(clips), *clips.shape) if is_stream(clips) else tuple(clips.x.shape)
+    shape = tuple(clips.x.shape) if isinstance(clips, Clips) else (len(clips), *clips.shape)
     if shape[2:] != frame:
         raise InputError(
             f"clips {clips.name}: got {shape}, expected (N, V, {', '.join(map(str, frame))}) for "
             f"recipe {recipe.name}; change clips.channels{' or clips.size' if video else ''} or the data"
         )
-
-
-def is_stream(clips: Clips | Stream) -> TypeGuard[Stream]:
-    """Tell whether clips are read while they are used, rather than lie in memory."""
-    return not hasattr(clips, "x")
 
 
 def whitening_for(clips: Clips | Stream, recipe: Recipe, whiten: bool | None) -> Whitening | None:
@@ -144,7 +139,7 @@ def whitening_for(clips: Clips | Stream, recipe: Recipe, whiten: bool | None) ->
     """
     if whiten is None:
         whiten = recipe.clips.modality != "video" or recipe.clips.latent
-    if is_stream(clips):
+    if not isinstance(clips, Clips):
         if whiten and clips.statistics is None:
             raise InputError(
                 f"clips {clips.name}: got no statistics to whiten with, expected them in its dataset.json; prepare the "
@@ -170,6 +165,10 @@ class Source:
     def frames(self) -> int:
         """Return V of the longest clip."""
         return self.x.shape[1]
+
+    def describe(self) -> str:
+        """Say in one line where the clips are."""
+        return "in memory"
 
     def batch(self, indices: np.ndarray) -> Batch:
         """Return these clips, cut to the longest of them."""

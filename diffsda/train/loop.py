@@ -15,12 +15,13 @@ from torch import Tensor
 
 from diffsda.atomic import atomic_write
 from diffsda.checkpoint import save
+from diffsda.data.clip import Clips
 from diffsda.errors import InputError, TrainingError
 from diffsda.firststage.whiten import Whitening
 from diffsda.kernels.backend import check as check_kernels
 from diffsda.model import DiffSDA
 from diffsda.recipe import Recipe
-from diffsda.train.data import Batch, Source, fits, is_stream, whitening_for
+from diffsda.train.data import Batch, Source, fits, whitening_for
 from diffsda.train.ema import Average
 from diffsda.train.graph import GraphedStep, check_graph
 from diffsda.train.guard import Guard
@@ -35,13 +36,12 @@ from diffsda.train.precision import is_bf16, lay_out, products
 from diffsda.train.prefetch import Prefetch
 from diffsda.train.recompute import recompute
 from diffsda.train.resume import read_state, write_state
+from diffsda.train.source import open_source
 from diffsda.train.speed import Meter
 from diffsda.train.step import WINDOW_STREAM, TrainStep, draw
-from diffsda.train.streamed import Streamed
 from diffsda.train.windows import cut
 
 if TYPE_CHECKING:
-    from diffsda.data.clip import Clips
     from diffsda.data.stream import Stream
 
 KEEP = 3
@@ -107,16 +107,8 @@ class _Run:
             raise InputError(f"{folder}: exists already, expected a new folder (or --resume to go on with its run)")
         whitening = whitening_for(clips, recipe, options.whiten)
         self.order = Order(len(clips), recipe.optim.batch, recipe.optim.seed)
-        self.source: Source | Streamed
-        if is_stream(clips):
-            if recipe.optim.window < 1:
-                raise InputError(
-                    f"optim.window: got {recipe.optim.window:g} for clips that are read as windows of longer ones, "
-                    "expected 1; clips.window and clips.stride say what is taken"
-                )
-            self.source, self.reader = Streamed(clips, whitening, self.order), clips.describe()
-        else:
-            self.source, self.reader = Source(clips, whitening), "in memory"
+        device = processes.device
+        self.source = open_source(clips, whitening, recipe.optim, self.order, device, options.resident)
         self.total = recipe.optim.steps or recipe.optim.epochs * self.order.steps_per_epoch
         torch.manual_seed(seed_for(recipe.optim.seed))
         bf16 = is_bf16(options, processes)
@@ -249,7 +241,7 @@ class _Run:
             except OSError as error:
                 raise InputError(f"{self.folder}: cannot be made ({error.strerror}), expected a folder") from None
             _write_json(self.folder / "recipe.json", {**self.recipe.to_dict(), "digest": self.recipe.digest})
-            _write_json(self.folder / "provenance.json", {**provenance(), "reader": self.reader})
+            _write_json(self.folder / "provenance.json", {**provenance(), "reader": self.source.describe()})
         for part in self.folder.glob(f".{'[0-9a-f]' * 16}.part"):
             part.unlink()  # What a kill left of a file that was being written.
         self.log = Log(self.folder, after=self.step, tensorboard=self.options.tensorboard)

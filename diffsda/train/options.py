@@ -28,6 +28,8 @@ class Options:
     """Whiten the clips to standard deviation 0.5; left open, all but pixels are."""
     loader: Literal["auto", "dali", "pyav"] = "auto"
     """What decodes video while the model trains; auto takes DALI where it can decode what there is, else PyAV."""
+    resident: bool | None = None
+    """Keep stored frames (latents) on the device; left open, on CUDA where half the free memory is enough."""
     log_every: int = 20
     """Steps between records in log.jsonl."""
     save_every: int = 500

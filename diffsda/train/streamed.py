@@ -36,6 +36,10 @@ class Streamed:
         """Return V."""
         return self.stream.shape[0]
 
+    def describe(self) -> str:
+        """Say in one line what reads the clips, and why that."""
+        return self.stream.describe()
+
     def takes(self, step: int, rows: slice) -> list[Take]:
         """Return what rows of a step's batch are taken from."""
         from diffsda.data.stream import Take

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,10 +140,3 @@ def test_an_error_while_reading_is_told(tmp_path):
 
     with pytest.raises(InputError, match=r"clip.mp4: cannot be read"):
         train(vector(steps=5), Gone(), tmp_path / "run", LOG)
-
-
-def test_something_with_x_is_no_stream():
-    from diffsda.train.data import is_stream
-
-    assert is_stream(Waves())
-    assert not is_stream(SimpleNamespace(x=1))

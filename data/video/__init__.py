@@ -1,0 +1,1 @@
+"""Videos: indexed and re-encoded once, then decoded while a model trains."""
