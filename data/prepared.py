@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,7 @@ NAME = "dataset.json"
 FORMAT = 1
 KINDS = ("arrays", "video", "frames")
 SPLITS = ("train", "val", "test")
+Loader = Literal["auto", "dali", "pyav"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,12 @@ def is_prepared(path: str | os.PathLike[str]) -> bool:
 
 
 def open_prepared(
-    folder: str | os.PathLike[str], split: str, form: Form | None = None, *, loader: str = "auto", device: str = "cpu"
+    folder: str | os.PathLike[str],
+    split: str,
+    form: Form | None = None,
+    *,
+    loader: Loader = "auto",
+    device: str = "cpu",
 ) -> Clips | Stream:
     """Open a split of a prepared folder: arrays into memory, the rest to be read while it is used.
 

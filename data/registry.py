@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from diffsda.data import arrays
 from diffsda.data.clip import Clips
 from diffsda.data.embedded import japanese_vowels
-from diffsda.data.prepared import in_memory, open_prepared
+from diffsda.data.prepared import Loader, in_memory, open_prepared
 from diffsda.data.synthetic.series import series
 from diffsda.data.synthetic.shapes import moving_shapes
 from diffsda.data.synthetic.tones import tones
@@ -51,7 +51,7 @@ def open_data(
     split: str = "train",
     form: Form | None = None,
     *,
-    loader: str = "auto",
+    loader: Loader = "auto",
     device: str = "cpu",
 ) -> Clips | Stream:
     """Open clips to train on: as ``open_clips``, but what is large stays on disk and is read as it is used.

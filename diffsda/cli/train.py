@@ -80,8 +80,8 @@ def _recipe(name: str) -> Recipe:
 
 def _train(recipe: Recipe, options: Options) -> int:
     from diffsda.cli.progress import training_bar
+    from diffsda.data.clip import Clips as Held
     from diffsda.data.registry import open_data
-    from diffsda.train.data import is_stream
     from diffsda.train.loop import train
     from diffsda.train.parallel import join, leave
 
@@ -90,10 +90,11 @@ def _train(recipe: Recipe, options: Options) -> int:
     try:
         device = str(join(options.device).device)
         clips = open_data(options.data, "train", recipe.clips, loader=options.loader, device=device)
-        streamed = is_stream(clips)
-        if streamed and first:
-            print(f"clips: {clips.describe()}", file=sys.stderr)
-        if not streamed and _positive(clips, recipe, options):
+        streamed = not isinstance(clips, Held)
+        if not isinstance(clips, Held):
+            if first:
+                print(f"clips: {clips.describe()}", file=sys.stderr)
+        elif _positive(clips, recipe, options):
             print(
                 "warning: no pixel is below 0; presets for pixels expect [-1, 1] (2 x - 1 for [0, 1])", file=sys.stderr
             )
