@@ -1,18 +1,14 @@
-"""Clips and models as the verbs open them."""
+"""Models and files as the verbs open them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from diffsda.cli.options import WithModel
-from diffsda.data.clip import Clips
-from diffsda.data.registry import open_clips
-from diffsda.disentangler import Disentangler
 from diffsda.doctor import compiling
 from diffsda.errors import InputError, MissingPackage
 from diffsda.export import manifest
 from diffsda.export.session import OnnxSession
-from diffsda.firststage.clips import whitened
 from diffsda.inference import Execution, Session
 from diffsda.model import DiffSDA
 
@@ -55,15 +51,6 @@ def _open_exported(path: str, options: WithModel) -> OnnxSession:
             raise InputError(f"--{name}: got {getattr(options, name)} for {path}, an export, expected a model file")
     provider = "cuda" if options.device.startswith("cuda") else "cpu"
     return OnnxSession(path, provider=provider, tile=options.tile)
-
-
-def open_for(model: Disentangler, source: str, split: str, *, as_is: bool) -> Clips:
-    """Open clips and bring them into the model's units, unless they are there already."""
-    from diffsda.train.data import fits
-
-    clips = open_clips(source, split, model.recipe.clips)
-    fits(clips, model.recipe)
-    return whitened(clips, None if as_is else model.whitening)
 
 
 def fresh_file(path: Path, *, overwrite: bool) -> None:

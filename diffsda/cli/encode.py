@@ -26,7 +26,8 @@ class Options(WithModel):
 def run(argv: list[str]) -> int:
     """Encode clips and write their factors."""
     options = parse(Options, argv, "encode", "Take clips apart into static and dynamic factors.")
-    from diffsda.cli.clips import fresh_file, open_for, open_session
+    from diffsda.cli.clips import fresh_file, open_session
+    from diffsda.cli.units import Units
     from diffsda.data.arrays import write
     from diffsda.errors import InputError
     from diffsda.tasks.encode import encode
@@ -35,7 +36,7 @@ def run(argv: list[str]) -> int:
         raise InputError(f"--out: got {options.out}, expected .npz or .safetensors: there are two arrays to keep")
     fresh_file(options.out, overwrite=options.overwrite)
     session = open_session(options.model, options)
-    clips = open_for(session, options.input, options.split, as_is=options.as_is)
+    clips = Units.of(session, options).open(options.input, options.split)
     factors = encode(session, clips, batch=options.batch)
     arrays = {"static": factors.static.numpy(), "dynamic": factors.dynamic.numpy()}
     if clips.lengths is not None:

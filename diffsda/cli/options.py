@@ -34,6 +34,8 @@ class WithModel:
     """Frames worked on at once, fewer in less memory; left open, what suits the device."""
     as_is: bool = False
     """The clips are in the model's units already: do not whiten them, nor undo it."""
+    first_stage: str | None = None
+    """For a model of latents: the first stage they were made with (a file or run), so that clips are pixels here."""
     overwrite: bool = False
     """Replace files that exist."""
 
@@ -72,9 +74,15 @@ def parse(kind: type[Kind], argv: list[str], verb: str, description: str, defaul
 
 
 def _plain(text: str, verb: str) -> str:
-    """Return the parser's message without its frame, its title and its pointer to the help."""
+    """Return the parser's message, with what an option takes, without its frame, its title and its helptext."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [re.sub(r"[\u2500-\u257f]", " ", line).strip(" |") for line in text.splitlines()]
     title, *rest = [line for line in lines if line.strip("- ")] or ["no message"]
-    words = " ".join(rest or [title]).split("For full helptext")[0].strip().rstrip(".")
-    return f"{words}; see `diffsda {verb} --help`"
+    said = rest or [title]
+    taken = ""
+    if "Argument helptext:" in said:
+        place = said.index("Argument helptext:")
+        taken = f"; expected {said[place + 1]}" if place + 1 < len(said) else ""
+        said = said[:place]
+    words = " ".join(said).split("For full helptext")[0].strip().rstrip(".")
+    return f"{words}{taken}; see `diffsda {verb} --help`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from dataclasses import dataclass
@@ -34,11 +35,11 @@ class Options(WithSolver):
 def run(argv: list[str]) -> int:
     """Reconstruct clips, write them and say how close they are."""
     options = parse(Options, argv, "reconstruct", "Encode clips and sample them back.")
-    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_session
+    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_session
     from diffsda.cli.progress import solver_bar
+    from diffsda.cli.units import Units
     from diffsda.data.arrays import write
     from diffsda.evaluate.reconstruction import mse
-    from diffsda.firststage.clips import raw
     from diffsda.tasks.reconstruct import reconstruct
 
     fresh_file(options.out, overwrite=options.overwrite)
@@ -46,7 +47,8 @@ def run(argv: list[str]) -> int:
     if options.figure is not None:
         fresh_figure(options.figure, overwrite=options.overwrite)
     session = open_session(options.model, options)
-    clips = open_for(session, options.input, options.split, as_is=options.as_is)
+    units = Units.of(session, options)
+    clips = units.open(options.input, options.split)
     with solver_bar("reconstruct") as track:
         x = reconstruct(
             session,
@@ -58,7 +60,7 @@ def run(argv: list[str]) -> int:
             track=track,
         )
     error = mse(x, clips.x, clips.lengths)
-    arrays = {"x": raw(x, None if options.as_is else session.whitening, clips.lengths)}
+    arrays = {"x": units.back(x, clips.lengths)}
     if clips.lengths is not None and options.out.suffix != ".npy":
         arrays["lengths"] = clips.lengths
     write(options.out, arrays, overwrite=options.overwrite)
@@ -68,11 +70,12 @@ def run(argv: list[str]) -> int:
     if options.figure is not None:
         from diffsda.report.reconstructions import draw_reconstructions
 
+        pixels = units.space is not None
         draw_reconstructions(
-            clips,
-            x,
+            dataclasses.replace(clips, x=units.back(clips.x, clips.lengths)) if pixels else clips,
+            arrays["x"] if pixels else x,
             options.figure,
-            unit="model's units",
+            unit="value" if pixels else "model's units",
             recipe=session.recipe.digest,
             seed=options.seed,
             execution=session.report(),

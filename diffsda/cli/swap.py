@@ -38,10 +38,10 @@ class Options(WithSolver):
 def run(argv: list[str]) -> int:
     """Swap clips, write them, and draw a grid if asked."""
     options = parse(Options, argv, "swap", "Give clips the dynamics of other clips.")
-    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_for, open_session
+    from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_session
     from diffsda.cli.progress import solver_bar
+    from diffsda.cli.units import Units
     from diffsda.data.arrays import write
-    from diffsda.firststage.clips import raw
     from diffsda.tasks.swap import pairs, swap
 
     fresh_file(options.out, overwrite=options.overwrite)
@@ -49,15 +49,15 @@ def run(argv: list[str]) -> int:
     if options.figure is not None:
         fresh_figure(options.figure, overwrite=options.overwrite)
     session = open_session(options.model, options)
-    static = open_for(session, options.static, options.split, as_is=options.as_is)
-    dynamic = open_for(session, options.dynamic, options.split, as_is=options.as_is)
+    units = Units.of(session, options)
+    static = units.open(options.static, options.split)
+    dynamic = units.open(options.dynamic, options.split)
     giver, taker = pairs(len(static), len(dynamic), grid=options.grid)
     solver = {"noise": options.noise, "steps": options.steps, "seed": options.seed, "batch": options.batch}
     with solver_bar("swap") as track:
         x = swap(session, static.select(giver), dynamic.select(taker), track=track, **solver)  # type: ignore[arg-type]
-    whitening = None if options.as_is else session.whitening
     lengths = None if dynamic.lengths is None else dynamic.lengths[taker]
-    arrays = {"x": raw(x, whitening, lengths), "static_donor": giver, "dynamic_donor": taker}
+    arrays = {"x": units.back(x, lengths), "static_donor": giver, "dynamic_donor": taker}
     if lengths is not None:
         arrays["lengths"] = lengths
     write(options.out, {"x": arrays["x"]} if options.out.suffix == ".npy" else arrays, overwrite=options.overwrite)
@@ -74,7 +74,8 @@ def run(argv: list[str]) -> int:
             noise=options.noise,
             steps=options.steps,
             seed=options.seed,
-            whitened=options.as_is,
+            back=units.back,
+            unit="whitened" if options.as_is else "value",
             step=session.provenance.get("step", ""),
             execution=session.report(),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffsda.evaluate.disentanglement import Scores as Measured
+from diffsda.firststage.clips import raw
 from diffsda.inference import Session
 from diffsda.model import DiffSDA
 from diffsda.report.canvas import save
@@ -122,7 +123,15 @@ def _draw(folder: Path, model: DiffSDA, test: Clips, *, label: str, seed: int) -
     place = folder / "figures"
     session = Session(model)
     swaps = draw_swaps(
-        session, few, few, place / "swaps.png", seed=seed, titles=(names, names), whitened=True, step=step
+        session,
+        few,
+        few,
+        place / "swaps.png",
+        seed=seed,
+        titles=(names, names),
+        back=lambda x, lengths: raw(x, None, lengths),
+        unit="whitened",
+        step=step,
     )
     paths = {"swaps": swaps}
     back = reconstruct(session, few, seed=seed, noise="fresh")

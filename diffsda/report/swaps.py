@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.firststage.clips import raw
@@ -29,29 +31,32 @@ def draw_swaps(
     steps: int | None = None,
     seed: int = 0,
     titles: tuple[Sequence[str], Sequence[str]] | None = None,
-    whitened: bool = False,
+    back: Callable[[np.ndarray, np.ndarray | None], np.ndarray] | None = None,
+    unit: str = "value",
     **provenance: Any,
 ) -> Path:
     """Swap the first donors of each kind with each other and draw the grid as a PNG.
 
-    ``static`` and ``dynamic`` are whitened; the figure is in the units people brought, or (``whitened``) in those of
-    the model, where every channel varies as much. ``provenance`` goes into the PNG's text with what is known here.
+    ``static`` and ``dynamic`` are in the model's units; ``back`` (clips, lengths) takes them to those of the figure,
+    ``unit``: left out, those in which people brought clips that were whitened. ``provenance`` goes into the PNG's text
+    with what is known here.
     Raises: InputError as ``swap``; SaveError if the figure cannot be written.
     """
     static, dynamic = static.select(slice(0, MOST)), dynamic.select(slice(0, MOST))
     giver, taker = pairs(len(static), len(dynamic), grid=True)
     x = swap(model, static.select(giver), dynamic.select(taker), noise=noise, steps=steps, seed=seed)
     lengths = None if dynamic.lengths is None else dynamic.lengths[taker]
-    whitening = None if whitened else model.whitening
-    swaps = raw(x, whitening, lengths).reshape(len(static), len(dynamic), *x.shape[1:])
+    outside = back or (lambda x, lengths: raw(x, model.whitening, lengths))
+    swaps = outside(x, lengths)
+    swaps = swaps.reshape(len(static), len(dynamic), *swaps.shape[1:])
     figure = swap_grid(
-        raw(static.x, whitening, static.lengths),
-        raw(dynamic.x, whitening, dynamic.lengths),
+        outside(static.x, static.lengths),
+        outside(dynamic.x, dynamic.lengths),
         swaps,
         static_lengths=static.lengths,
         dynamic_lengths=dynamic.lengths,
         titles=titles,
-        unit="whitened" if whitened else "value",
+        unit=unit,
     )
     return save(
         figure,

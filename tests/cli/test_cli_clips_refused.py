@@ -192,11 +192,11 @@ def test_a_missing_file_a_folder_and_a_misspelt_name(cli, shelf, tmp_path, room,
     model, out = shelf / "vector.safetensors", room / "z.npz"
     gone = cli("encode", model, tmp_path / "gone.npz", "--out", out)
     refused(gone, "encode", 2, "gone.npz", "no such file", "expected a file ending in .npz, .npy, .safetensors")
-    refused(cli("encode", model, tmp_path, "--out", out), "encode", 2, str(tmp_path), "expected one of .npz")
+    refused(cli("encode", model, tmp_path, "--out", out), "encode", 2, str(tmp_path), "dataset.json")
     near = cli("encode", model, "japanese_vowel", "--out", out)
     refused(near, "encode", 2, "'japanese_vowel'", "did you mean 'japanese_vowels'?", "expected one of", "tones")
     split = cli("encode", model, "japanese_vowels", "--split", "tset", "--out", out)
-    refused(split, "encode", 2, "'tset'", "expected train or test", "did you mean 'test'?")
+    refused(split, "encode", 2, "'tset'", "expected train, val or test", "did you mean 'test'?")
     wide = cli("encode", model, "japanese_vowels", "--out", out)
     refused(wide, "encode", 2, "japanese_vowels", "29, 12)", "expected (N, V, 3)")
     assert list(room.iterdir()) == []

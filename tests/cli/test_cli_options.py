@@ -24,7 +24,7 @@ def call(cli, shelf, room):
 
 
 def test_a_misspelt_verb_and_no_verb(cli, refused):
-    refused(cli("encoed"), "", 2, "got 'encoed'", "expected one of demo, train, encode", "did you mean 'encode'?")
+    refused(cli("encoed"), "", 2, "got 'encoed'", "expected one of demo, prepare, train", "did you mean 'encode'?")
     refused(cli("xyzzy"), "", 2, "got 'xyzzy'", "expected one of")
     said = cli()
     assert (said.status, said.err) == (2, "")
@@ -53,7 +53,7 @@ OPTIONS = [
     ("swap", ["--noise", "own"], ["'own'", "--noise", "'dynamic', 'static', 'fresh', 'shared'"], ["--noise", "shared"]),
     ("encode", ["--device", "tpu9"], ["device: got 'tpu9'", "expected auto, cpu, cuda or cuda:N"], ["--device", "cpu"]),
     ("encode", ["--device", "meta"], ["device: got 'meta'", "expected auto, cpu, cuda"], ["--device", "auto"]),
-    ("encode", ["--split", "validation"], ["split: got 'validation'", "expected train or test"], ["--split", "train"]),
+    ("encode", ["--split", "validation"], ["split: got 'validation'", "expected train, val or test"], ["--split", "train"]),
     ("encode", ["--precision", "fp8"], ["'fp8'", "--precision", "'auto', 'float32', 'bf16', 'fp16'"], []),
     ("swap", ["--route", "cuda"], ["'cuda'", "--route", "'auto', 'eager', 'graph', 'compile'"], ["--route", "eager"]),
     ("reconstruct", ["--layout", "nchw"], ["'nchw'", "--layout", "'auto', 'channels_last', 'contiguous'"], []),
