@@ -21,6 +21,8 @@ _WHERE = {
     "load": "diffsda.checkpoint",
     "save": "diffsda.checkpoint",
     "load_authors": "diffsda.authors",
+    "load_prior": "diffsda.prior.file",
+    "load_first_stage": "diffsda.firststage.files",
     "DiffSDA": "diffsda.model",
     "Session": "diffsda.inference",
     "Execution": "diffsda.inference",

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from diffsda import check
 from diffsda.authors_keys import entries, to_ours
-from diffsda.checkpoint import compare
 from diffsda.errors import CheckpointError, InputError
 from diffsda.firststage.whiten import Whitening
 from diffsda.foreign import read_tensors
+from diffsda.header import compare
 from diffsda.model import DiffSDA
 from diffsda.presets import preset as find_preset
 from diffsda.recipe import Recipe

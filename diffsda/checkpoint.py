@@ -16,7 +16,7 @@ from diffsda import check
 from diffsda.atomic import atomic_write
 from diffsda.errors import CheckpointError, InputError
 from diffsda.firststage.whiten import Whitening
-from diffsda.header import METADATA_KEY, newest, read_header
+from diffsda.header import METADATA_KEY, compare, newest, read_header
 from diffsda.model import DiffSDA
 from diffsda.recipe import Recipe
 
@@ -92,16 +92,3 @@ def _whitening(plain: Any) -> Whitening | None:
     if not isinstance(plain, dict):
         raise InputError(f"whitening: got {type(plain).__name__}, expected mean and std")
     return Whitening.from_dict(plain)
-
-
-def compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], where: str) -> None:
-    """Refuse tensors that do not fit, naming the first five differences.
-
-    Raises: CheckpointError.
-    """
-    differences = [f"missing {k} {wanted[k]}" for k in wanted if k not in given]
-    differences += [f"unknown {k} {given[k]}" for k in given if k not in wanted]
-    differences += [f"{k} is {given[k]}, expected {wanted[k]}" for k in wanted if k in given and given[k] != wanted[k]]
-    if differences:
-        more = f" (and {len(differences) - 5} more)" if len(differences) > 5 else ""
-        raise CheckpointError(f"{where}: tensors do not fit the model: {'; '.join(differences[:5])}{more}")

@@ -35,6 +35,7 @@ class Disentangler(ABC):
 
     recipe: Recipe
     whitening: Whitening | None
+    provenance: dict[str, Any]
 
     @abstractmethod
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:

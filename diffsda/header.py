@@ -90,3 +90,18 @@ def newest(path: str | Path) -> Path:
             f"{path}: got a folder without weights-*.safetensors, expected a run folder that holds a saved model"
         )
     return found[max(found)]
+
+
+def compare(
+    given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], where: str, what: str = "model"
+) -> None:
+    """Refuse tensors that do not fit, naming the first five differences.
+
+    Raises: CheckpointError.
+    """
+    differences = [f"missing {k} {wanted[k]}" for k in wanted if k not in given]
+    differences += [f"unknown {k} {given[k]}" for k in given if k not in wanted]
+    differences += [f"{k} is {given[k]}, expected {wanted[k]}" for k in wanted if k in given and given[k] != wanted[k]]
+    if differences:
+        more = f" (and {len(differences) - 5} more)" if len(differences) > 5 else ""
+        raise CheckpointError(f"{where}: tensors do not fit the {what}: {'; '.join(differences[:5])}{more}")

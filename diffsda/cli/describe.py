@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,26 +46,37 @@ def run(argv: list[str]) -> int:
     return 0
 
 
+KINDS = {
+    "recipe": ("digest", "recipe", "whitening"),
+    "prior": ("digest", "prior", "sizes", "model"),
+    "first_stage": ("digest", "first_stage"),
+}
+"""What tells a model's file, a prior's and a first stage's from each other, and what is shown of each."""
+
+
 def describe(path: Path) -> dict[str, Any]:
-    """Return what a model file says about itself.
+    """Return what a file with a model, a prior or a first stage says about itself, an export, or a prepared folder.
 
     Raises: CheckpointError for a damaged file, or one this program did not write.
     """
     if (path / "export.json").is_file():
         return _exported(path)
+    if (path / "dataset.json").is_file():
+        from diffsda.data.prepared import Dataset
+
+        return {"folder": str(path), **dataclasses.asdict(Dataset.read(path))}
     path = newest(path)
     header = read_header(path)
-    ours = header.ours()
-    if ours is None or "recipe" not in ours:
+    ours = header.ours() or {}
+    what = next((names for name, names in KINDS.items() if name in ours), None)
+    if what is None:
         raise CheckpointError(f"{path}: got a safetensors file without a recipe, expected one saved by this program")
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
         "tensors": len(header.tensors),
         "values": header.parameters,
-        "digest": ours.get("digest"),
-        "recipe": ours["recipe"],
-        "whitening": ours.get("whitening"),
+        **{name: ours.get(name) for name in what},
         "provenance": ours.get("provenance", {}),
     }
 

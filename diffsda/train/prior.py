@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from diffsda.prior.file import save_prior
 from diffsda.prior.latent import LatentPrior, Sizes, parameters
 from diffsda.prior.owner import Owner
 from diffsda.prior.recipe import Fit, Prior
-from diffsda.recipe import Recipe
 from diffsda.train.ema import Average
 from diffsda.train.guard import Guard
 from diffsda.train.interrupt import Interrupt
@@ -159,7 +158,7 @@ class _Run:
             raise InputError(f"{self.out}: there is no folder {self.out.parent}; make it first")
         if resume:
             # Settings are read as a recipe is: by digest and by parts.
-            self._restore(read_state(self.folder, cast(Recipe, self.settings)))
+            self._restore(read_state(self.folder, self.settings))
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from diffsda.atomic import atomic_write
 from diffsda.errors import CheckpointError, InputError
-from diffsda.recipe import Recipe
 
 FORMAT = 1
 FILE = "state.pt"
@@ -26,7 +25,20 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
     atomic_write(folder / FILE, lambda file: file.write(buffer.getbuffer()))
 
 
-def read_state(folder: Path, recipe: Recipe) -> dict[str, Any]:
+class Settings(Protocol):
+    """What decides a training: a recipe, or another table with a digest."""
+
+    @property
+    def digest(self) -> str:
+        """Change with any value."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain data."""
+        ...
+
+
+def read_state(folder: Path, recipe: Settings) -> dict[str, Any]:
     """Read the state of a run that this recipe began.
 
     Raises: InputError if there is none, or it is another recipe's (the first differing setting is named);
