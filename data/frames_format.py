@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,11 +20,11 @@ from diffsda.errors import InputError
 
 FRAMES = "frames.npy"
 CLIPS = "clips.jsonl"
-STORED = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bf16": np.dtype("<u2")}
+STORED: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bf16": np.dtype("<u2")}
 """For each type of frames what its numbers are stored as."""
 
 
-def stored(dtype: str) -> np.dtype:
+def stored(dtype: str) -> np.dtype[Any]:
     """Return the numpy type that frames of a type are stored as.
 
     Raises: InputError for a type that is not kept.
@@ -76,7 +76,7 @@ def header(frames: int, frame_shape: tuple[int, ...], dtype: str) -> bytes:
     return file.getvalue()
 
 
-def read_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
+def read_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Read the head of frames.npy; return shape, stored type and where the numbers begin.
 
     Raises: InputError if it is none.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from diffsda.data.frames import FrameStore, FrameWriter
-from diffsda.data.frames_format import to_float, to_stored
+from diffsda.data.frames_format import read_index, to_float, to_stored
 from diffsda.data.prepared import Dataset
 from diffsda.data.stream import Take
 from diffsda.data.video.view import View
@@ -221,6 +221,25 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path, which, monkeypatch):
         assert len(writer) == 3
     fill(tmp_path / "full", given)
     assert files(tmp_path / "full") == files(tmp_path / "straight")
+
+
+def test_a_clip_that_lost_a_part_is_never_ended(tmp_path, monkeypatch):
+    given = clips()
+    writer = FrameWriter(tmp_path, SHAPE, "float32")
+    writer.append("clip 0", given[0])
+    writer.add(given[1][:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda number, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(SaveError, match="full"):
+            writer.add(given[1][2:4])
+    for go_on in (lambda: writer.add(given[1][4:]), lambda: writer.end("clip 1")):
+        with pytest.raises(SaveError, match="full"):
+            go_on()
+    writer.drop()
+    writer.append("clip 2", given[2])
+    writer.finish()
+    index, _ = read_index(tmp_path / "clips.jsonl")
+    assert (index.keys, index.frames) == (["clip 0", "clip 2"], [len(given[0]), len(given[2])])
 
 
 def test_memory_stays_flat(tmp_path):

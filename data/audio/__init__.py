@@ -1,0 +1,1 @@
+"""Sound: files, resampling, mel features, and the speech sets of the paper."""

@@ -1,0 +1,124 @@
+"""Single frames out of a video file by their number, exactly, decoding no more than needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffsda.data.check import Array
+from diffsda.data.video.libav import libav, opened
+from diffsda.errors import InputError
+
+NEAR = 16
+"""Up to this frame number counting from the start costs less than looking for a key frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """When the frames of a file are shown, in its own unit of time."""
+
+    times: Array
+    """(frames,) int64, rising."""
+    keys: Array
+    """(key frames,) int64, rising: where decoding can begin."""
+    places: Array
+    """(frames,) int64: where each of them lies in the file, among the others."""
+
+    def key_before(self, time: int) -> int | None:
+        """Return the time of the last key frame up to a time; None if there is none."""
+        at = int(np.searchsorted(self.keys, time, side="right")) - 1
+        return None if at < 0 else int(self.keys[at])
+
+
+def read_frames(path: str | os.PathLike[str], wanted: Sequence[int], total: int | None = None) -> Array:
+    """Decode the frames of the given numbers, counted from 0 in the order they are shown.
+
+    wanted: rising, distinct. total: frames the file is known to have; an index that says otherwise is not used.
+    Returns: (len(wanted), H, W, 3) uint8, RGB. Colours are read as BT.601, whatever the file says, as DALI and OpenCV
+    do; the range (limited or full) is the file's.
+    Raises: InputError, by the file's name, if it cannot be decoded or has fewer frames.
+    """
+    path = Path(path)
+    index = index_of(path, wanted, total) if wanted[-1] >= NEAR else None
+    found = None if index is None else _by_time(path, index, wanted)
+    return _by_count(path, wanted) if found is None else found
+
+
+def index_of(path: Path, wanted: Sequence[int], total: int | None) -> Index | None:
+    """Return the index of a file; None if it has none, or one that does not fit what is wanted of it."""
+    index = _index(path, path.stat().st_mtime_ns) if path.is_file() else None
+    if index is None or len(index.times) <= wanted[-1] or total not in (None, len(index.times)):
+        return None
+    return index
+
+
+@lru_cache(maxsize=4096)
+def _index(path: Path, changed: int) -> Index | None:
+    """Read when frames are shown, from the packets alone; None where these do not say it without doubt."""
+    with opened(path) as (container, stream):
+        packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
+    if not packets or any(time is None for time, _ in packets):
+        return None
+    times = np.array([time for time, _ in packets], np.int64)
+    keys = np.array([key for _, key in packets], bool)
+    order = np.argsort(times, kind="stable")
+    if (np.diff(times[order]) <= 0).any() or not keys.any():
+        return None
+    return Index(times[order], times[order][keys[order]], order)
+
+
+def _by_time(path: Path, index: Index, wanted: Sequence[int]) -> Array | None:
+    """Decode from the key frame before each wanted frame; None where the file does not keep to its index."""
+    found: list[Array] = []
+    with opened(path) as (container, stream):
+        frames: Iterator[Any] = iter(())
+        last: int | None = None
+        for time in index.times[list(wanted)].tolist():
+            key = index.key_before(time)
+            if key is None:
+                return None
+            if last is None or key > last:
+                container.seek(key, stream=stream)
+                frames = container.decode(stream)
+            frame = next((f for f in frames if f.pts is None or f.pts >= time), None)
+            if frame is None or frame.pts != time:
+                return None
+            last = time
+            found.append(_rgb(frame, found))
+    return np.stack(found)
+
+
+def _by_count(path: Path, wanted: Sequence[int]) -> Array:
+    """Decode from the start and count."""
+    found: list[Array] = []
+    number = -1
+    waiting = iter(wanted)
+    following = next(waiting)
+    with opened(path) as (container, stream):
+        for number, frame in enumerate(container.decode(stream)):
+            if number == following:
+                found.append(_rgb(frame, found))
+                following = next(waiting, -1)
+                if following < 0:
+                    return np.stack(found)
+    raise InputError(
+        f"{path}: got {number + 1} frames, expected frame {following}; the file has changed: prepare the set again"
+    )
+
+
+def _rgb(frame: Any, before: Sequence[Array]) -> Array:
+    """Convert a frame; one of another size than those before it is scaled to theirs."""
+    kinds = libav().video.reformatter
+    way = kinds.Interpolation.BILINEAR | kinds.Interpolation.FULL_CHR_H_INT | kinds.Interpolation.ACCURATE_RND
+    matrix = kinds.Colorspace.ITU601
+    height, width = before[0].shape[:2] if before else (frame.height, frame.width)
+    made = frame.reformat(
+        width, height, "rgb24", src_colorspace=matrix, dst_colorspace=matrix, interpolation=way, threads=1
+    )
+    return made.to_ndarray()
