@@ -39,7 +39,7 @@ class Whitening:
         """Measure a channel's mean and deviation on clips, leaving out padding and missing values.
 
         Shapes: x (N, V, C, H, W) or (N, V, F); lengths (N,); mask like x, 1 = missing.
-        A channel that never varies gets deviation 1.
+        A channel that does not vary, to six digits, gets deviation 1.
         """
         keep = np.ones(x.shape, bool)
         if lengths is not None:
@@ -52,7 +52,8 @@ class Whitening:
         shape = (1, 1, -1) + (1,) * (x.ndim - 3)
         mean = np.where(keep, x, 0).sum(axes, dtype=np.float64) / count
         var = (np.where(keep, x - mean.reshape(shape), 0).astype(np.float64) ** 2).sum(axes) / count
-        std = np.where(var > 1e-12, np.sqrt(var), 1.0)
+        # Relative, so that a feature in small units is one that varies.
+        std = np.where(np.sqrt(var) > 1e-6 * np.abs(mean), np.sqrt(var), 1.0)
         return cls(tuple(map(float, mean)), tuple(map(float, std)))
 
     def apply(self, x: Any) -> Any:

@@ -88,3 +88,12 @@ def test_other_refusals():
         Whitening((1.0, 2.0), (3.0, 4.0)).apply(np.zeros((3, 4, 5)))
     with pytest.raises(InputError, match="expected mean and std"):
         Whitening.from_dict({"average": [1.0]})
+
+
+def test_small_units_are_not_taken_for_a_constant():
+    draw = np.random.default_rng(0)
+    x = np.stack([draw.normal(0, 1e-9, (9, 8)), np.full((9, 8), 7.0), draw.normal(5, 1e-3, (9, 8))], axis=2)
+    found = Whitening.measure(x)
+    assert 0.5e-9 < found.std[0] < 2e-9
+    assert found.std[1] == 1.0
+    assert 0.5e-3 < found.std[2] < 2e-3
