@@ -39,6 +39,7 @@ class FrameStore:
         held, room = Dataset.read(folder), Path(folder) / split
         self.view, self.dtype = view, held.dtype
         self.name, self.source, self.statistics = held.name, f"{held.source or held.name}, {split}", held.statistics
+        self.options = held.options
         index, _ = read_index(room / CLIPS)
         self.keys: tuple[str, ...] = tuple(index.keys)
         self.starts, self.lengths = np.array(index.starts, np.int64), np.array(index.frames, np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from diffsda.data.check import Array
 
@@ -34,6 +34,8 @@ class Stream(Protocol):
     """(V, C, H, W) or (V, F) of every clip."""
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None
     """Mean and standard deviation a channel, measured on the training part; None where there are none."""
+    options: dict[str, Any]
+    """What decided the content of the set."""
 
     def __len__(self) -> int:
         """Return the number of items."""

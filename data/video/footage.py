@@ -56,9 +56,12 @@ class VideoSet:
         self.name, self.source = held.name, f"{held.source or held.name}, {split}"
         self.view = view
         self.shape: tuple[int, ...] = (view.frames, 3, view.size, view.size)
-        self.statistics = held.statistics
+        self.statistics, self.options = held.statistics, held.options
         self.device, self.threads = device, threads
-        self.loader, self._why = choose(loader, device, {entry.codec for entry in self.entries})
+        sides: dict[str, int] = {}
+        for entry in self.entries:
+            sides[entry.codec] = min(sides.get(entry.codec, entry.width), entry.width, entry.height)
+        self.loader, self._why = choose(loader, device, sides.keys(), sides)
         self._opened: Loader | None = None
 
     def __len__(self) -> int:

@@ -116,6 +116,8 @@ class _Run:
         lay_out(self.model, recipe, options, processes)
         self.meter = Meter(self.model, self.source.frames, processes, bf16=bf16) if processes.first else None
         self.model.provenance = {"data": clips.name, "clips": len(clips), "seed": recipe.optim.seed}
+        if not isinstance(clips, Clips) and "first_stage_digest" in clips.options:
+            self.model.provenance["first_stage"] = clips.options["first_stage_digest"]
         if options.compile:
             # What the loss calls: convolutions and norms; embeddings and noise stay outside.
             backbone = self.model.denoiser.backbone

@@ -95,7 +95,7 @@ def test_a_missing_split_is_told(folder):
 class Ramp:
     """A stream whose clip i holds i."""
 
-    name, source, shape, statistics = "ramp", "made", (4, 2), None
+    name, source, shape, statistics, options = "ramp", "made", (4, 2), None, {}
 
     def __len__(self):
         return 37

@@ -23,7 +23,7 @@ LOG = Options(log_every=1)
 class Waves:
     """A stream of windows of waves: item and seed decide all values; remembers what it was asked for."""
 
-    name, source, statistics = "waves", "made", ((1.0,) * 6, (2.0,) * 6)
+    name, source, statistics, options = "waves", "made", ((1.0,) * 6, (2.0,) * 6), {"first_stage_digest": "abc"}
 
     def __init__(self, items=11, frames=6, features=6):
         self.items, self.shape, self.asked = items, (frames, features), []
@@ -55,6 +55,7 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
     assert whole.model.whitening == Whitening(*Waves.statistics)
     assert all("data_wait" in record for record in read_log(tmp_path / "whole"))
+    assert whole.model.provenance["first_stage"] == "abc"
     told = json.loads((tmp_path / "whole" / "provenance.json").read_text())
     assert told["reader"] == "made as it is read"
 
