@@ -44,6 +44,14 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
+def shortest_sides(entries: Iterable[Entry]) -> dict[str, int]:
+    """Return the shortest side of a frame in pixels for each codec: hardware decoders take no smaller than they can."""
+    sides: dict[str, int] = {}
+    for entry in entries:
+        sides[entry.codec] = min(sides.get(entry.codec, entry.width), entry.width, entry.height)
+    return sides
+
+
 def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
     """Read the index of a split.
 

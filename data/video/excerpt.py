@@ -7,7 +7,7 @@ excerpt it reads, moves and decodes only the groups of pictures that are asked f
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,14 @@ def _whole(path: Path) -> Array:
 
 def _kept(index: Index, wanted: Sequence[int]) -> Array | None:
     """Return which packets are needed, (frames,) bool in the order of the file; None without a key frame before."""
-    place_of = dict(zip(index.times.tolist(), index.places.tolist(), strict=True))
-    times = np.empty_like(index.times)
-    times[index.places] = index.times
+    times = index.in_file_order()
     kept = np.zeros(len(times), bool)
     for number in wanted:
         key = index.key_before(int(index.times[number]))
         if key is None:
             return None
-        first, last = place_of[key], int(index.places[number])
-        if first > last:
+        first, last = index.place_of(key), int(index.places[number])
+        if first is None or first > last:
             return None
         group = slice(first, last + 1)
         # What is shown before the key frame and lies behind it in the file leans on the group before.
@@ -72,8 +70,7 @@ def _kept(index: Index, wanted: Sequence[int]) -> Array | None:
 def _copied(path: Path, index: Index, kept: Array) -> Array | None:
     """Copy packets into a file in memory; None where the file does not keep to its index."""
     av = libav()
-    place_of = dict(zip(index.times.tolist(), index.places.tolist(), strict=True))
-    time_of = {place: time for time, place in place_of.items()}
+    times = index.in_file_order()
     missing = np.flatnonzero(kept).tolist()[::-1]
     file = io.BytesIO()
     with opened(path) as (source, stream):
@@ -81,16 +78,18 @@ def _copied(path: Path, index: Index, kept: Array) -> Array | None:
         with av.open(file, "w", format=kind) as target:
             copy = target.add_stream_from_template(stream)
             at = sought = -NEAR - 1
-            packets: Any = iter(())
+            packet: Any
+            packets: Iterator[Any] = iter(())
             while missing:
                 if missing[-1] > max(at, sought) + NEAR:
                     sought = missing[-1]
-                    source.seek(time_of[sought], stream=stream)
+                    source.seek(int(times[sought]), stream=stream)
                     packets = source.demux(stream)
                 packet = next(packets, None)
-                at = -1 if packet is None or not packet.size else place_of.get(packet.pts, -1)
-                if at < 0:
+                place = None if packet is None or not packet.size else index.place_of(packet.pts)
+                if place is None:
                     return None
+                at = place
                 if at == missing[-1]:
                     missing.pop()
                     packet.stream = copy

@@ -13,7 +13,7 @@ from diffsda.data.check import Array
 from diffsda.data.prepared import Dataset
 from diffsda.data.stream import Take
 from diffsda.data.video.choice import choose
-from diffsda.data.video.entry import Entry, read_entries
+from diffsda.data.video.entry import Entry, read_entries, shortest_sides
 from diffsda.data.video.view import Plan, View
 from diffsda.errors import InputError
 
@@ -58,10 +58,7 @@ class VideoSet:
         self.shape: tuple[int, ...] = (view.frames, 3, view.size, view.size)
         self.statistics, self.options = held.statistics, held.options
         self.device, self.threads = device, threads
-        sides: dict[str, int] = {}
-        for entry in self.entries:
-            sides[entry.codec] = min(sides.get(entry.codec, entry.width), entry.width, entry.height)
-        self.loader, self._why = choose(loader, device, sides.keys(), sides)
+        self.loader, self._why = choose(loader, device, shortest_sides(self.entries))
         self._opened: Loader | None = None
 
     def __len__(self) -> int:

@@ -30,6 +30,19 @@ class Index:
     places: Array
     """(frames,) int64: where each of them lies in the file, among the others."""
 
+    def place_of(self, time: int | None) -> int | None:
+        """Return where the frame of a time lies in the file; None if there is none."""
+        if time is None:
+            return None
+        at = int(np.searchsorted(self.times, time))
+        return int(self.places[at]) if at < len(self.times) and self.times[at] == time else None
+
+    def in_file_order(self) -> Array:
+        """Return the frames' times, (frames,), as they lie in the file."""
+        times = np.empty_like(self.times)
+        times[self.places] = self.times
+        return times
+
     def key_before(self, time: int) -> int | None:
         """Return the time of the last key frame up to a time; None if there is none."""
         at = int(np.searchsorted(self.keys, time, side="right")) - 1

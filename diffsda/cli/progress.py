@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diffsda.data.stream import Thing, Watch
-from diffsda.disentangler import Progress
-from diffsda.tasks.batches import Track
+if TYPE_CHECKING:
+    from diffsda.data.stream import Thing, Watch
+    from diffsda.disentangler import Progress
+    from diffsda.tasks.batches import Track
 
 
 @contextmanager

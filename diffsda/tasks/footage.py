@@ -97,7 +97,7 @@ class Videos:
 
     def __init__(self, folder: Path, held: Dataset, size: int, *, loader: str, device: str) -> None:
         from diffsda.data.video.choice import choose
-        from diffsda.data.video.entry import read_entries
+        from diffsda.data.video.entry import read_entries, shortest_sides
 
         self.about, self.size, self.device = held, size, device
         self.root = folder.resolve()
@@ -105,7 +105,7 @@ class Videos:
         self.entries: dict[str, list[Entry]] = {s: read_entries(folder / f"{s}.jsonl") for s in self.splits}
         everything = [entry for entries in self.entries.values() for entry in entries]
         self.frames = sum(entry.frames for entry in everything)
-        self.loader, self._why = choose(loader, device, {entry.codec for entry in everything})
+        self.loader, self._why = choose(loader, device, shortest_sides(everything))
 
     def count(self, split: str) -> int:
         """Return how many videos a split has."""

@@ -1,5 +1,6 @@
 """ETTh1: the public table is enough; the authors' concatenation and shift come back on request."""
 
+import hashlib
 import random
 from datetime import datetime
 
@@ -130,6 +131,21 @@ def test_dates_that_are_none_and_rows_that_are_missing_are_told(public, tmp_path
     assert "got 17419 rows, expected 17420" in trouble[2]
     assert parts["test"]["mask"][0, 4].all()
     assert sum(len(p["x"]) for p in parts.values()) == 23
+
+
+def test_another_file_of_that_name_is_told(public, tmp_path, monkeypatch):
+    said = []
+    etth1.build(public, problems=Problems(), tell=said.append)
+    assert said == [
+        "ETTh1.csv: 17420 hours",
+        f"ETTh1.csv: is not the public file byte for byte (md5 {etth1.MD5})",
+        "2018-06: fewer than 672 hours, left out",
+    ]
+    data = (public / "ETT-small" / "ETTh1.csv").read_bytes()
+    monkeypatch.setattr(etth1, "MD5", hashlib.md5(data).hexdigest())
+    said.clear()
+    etth1.build(public, problems=Problems(), tell=said.append)
+    assert len(said) == 2
 
 
 def test_what_is_no_etth1_is_refused(tmp_path):

@@ -79,6 +79,23 @@ def test_short_and_empty_records_are_left_out(root):
     assert not trouble
 
 
+@pytest.mark.parametrize(
+    ("hours", "names", "kept"),
+    [
+        (40, list(VITALS), True),
+        (39, list(VITALS), False),
+        (40, list(VITALS)[:4], True),
+        (40, list(VITALS)[-4:], True),
+        (40, list(VITALS)[:3], False),
+    ],
+)
+def test_what_is_enough(root, hours, names, kept):
+    rows = [(60 * h, name, VITALS[name]) for h in range(hours) for name in names]
+    record(root, IDS[0], rows)
+    _, parts, _ = build(root)
+    assert (IDS[0] in np.concatenate([part["record"] for part in parts.values()])) is kept
+
+
 def test_missing_is_masked_and_not_measured(root):
     rows = [(m, n, v) for m in range(0, 2880, 30) for n, v in VITALS.items() if (n, m // 60) != ("Temp", 5)]
     record(root, IDS[0], rows)

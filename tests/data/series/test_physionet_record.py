@@ -42,14 +42,23 @@ def test_what_is_recorded_on_admission_is_no_measurement_but_later_it_is(tmp_pat
 
 def test_bad_lines_are_told_by_number_and_left_out(tmp_path):
     path = record(tmp_path, 5, [(10, "HR", 70)])
-    lines = ["11:0x,HR,70", "01:75,HR,1", "noon,HR,1", "02:00,HR", "02:00,HR,high", "02:00,HR,inf", "", "02:01,HR,71"]
+    lines = ["11:0x,HR,70", "01:60,HR,1", "noon,HR,1", "02:00,HR", "02:00,HR,high", "02:00,HR,inf", "", "02:01,HR,71"]
     path.write_text(path.read_text() + "\n".join(lines) + "\n")
     problems = Problems()
     read = read_record(path, problems)
     assert read.values.tolist() == [70, 71]
     assert [p.line for p in problems] == [9, 10, 11, 12, 13, 14]
-    assert "got time '01:75', expected hours:minutes" in str(list(problems)[1])
+    assert "got time '01:60', expected hours:minutes" in str(list(problems)[1])
     assert "got HR 'high', expected a number" in str(list(problems)[4])
+
+
+@pytest.mark.parametrize(("clock", "good"), [("1000:59", True), ("1001:00", False), ("-1:00", False), ("7", False)])
+def test_times_that_can_be(tmp_path, clock, good):
+    path = record(tmp_path, 5, [])
+    path.write_text(path.read_text() + f"{clock},HR,1\n")
+    problems = Problems()
+    assert len(read_record(path, problems).minutes) == good
+    assert len(problems) == (not good)
 
 
 def test_a_line_without_a_parameter_only_says_a_time(tmp_path):

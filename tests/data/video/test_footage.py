@@ -141,34 +141,42 @@ def test_pyav_lets_go_of_what_is_not_wanted(films, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("device", "codecs", "there", "nvcuvid", "chosen", "why"),
+    ("device", "held", "there", "nvcuvid", "chosen", "why"),
     [
-        ("cpu", {"vp9", "mjpeg"}, True, False, "dali", "it decodes mjpeg, vp9 there"),
-        ("cpu", {"vp9"}, False, False, "pyav", "not dali: nvidia-dali is not installed"),
-        ("cpu", {"vp9", "h264"}, True, False, "pyav", "decodes only mjpeg, vp8, vp9 on cpu and the set holds h264"),
-        ("cuda:0", {"vp9", "h264"}, True, True, "dali", "it decodes h264, vp9 there"),
-        ("cuda", {"av1"}, True, True, "dali", "it decodes av1"),
-        ("cuda:0", {"gif", "vp9"}, True, True, "pyav", "the set holds gif"),
-        ("cuda:0", {"vp9"}, True, False, "pyav", r"no libnvcuvid\.so\.1"),
+        ("cpu", {"vp9": 64, "mjpeg": 8}, True, False, "dali", "it decodes mjpeg, vp9 there"),
+        ("cpu", {"vp9": 64}, False, False, "pyav", "not dali: nvidia-dali is not installed"),
+        (
+            "cpu",
+            {"vp9": 64, "h264": 64},
+            True,
+            False,
+            "pyav",
+            "decodes only mjpeg, vp8, vp9 on cpu and the set holds h264",
+        ),
+        ("cuda:0", {"vp9": 256, "h264": 64}, True, True, "dali", "it decodes h264, vp9 there"),
+        ("cuda", {"av1": 128}, True, True, "dali", "it decodes av1"),
+        ("cuda:0", {"gif": 256, "vp9": 256}, True, True, "pyav", "the set holds gif"),
+        ("cuda:0", {"vp9": 256}, True, False, "pyav", r"no libnvcuvid\.so\.1"),
+        ("cuda:0", {"vp9": 96, "mjpeg": 64}, True, True, "pyav", r"too small .*: 96 pixels of vp9 \(128\)"),
     ],
 )
-def test_dali_is_chosen_where_it_can_decode(monkeypatch, device, codecs, there, nvcuvid, chosen, why):
+def test_dali_is_chosen_where_it_can_decode(monkeypatch, device, held, there, nvcuvid, chosen, why):
     monkeypatch.setattr(choice, "installed", lambda: there)
     monkeypatch.setattr(choice, "has_video_decoder", lambda: nvcuvid)
-    loader, said = choose("auto", device, codecs)
+    loader, said = choose("auto", device, held)
     assert loader == chosen
     assert re.search(why, said)
-    assert choose("pyav", device, codecs) == ("pyav", "asked for")
+    assert choose("pyav", device, held) == ("pyav", "asked for")
     if chosen == "dali":
-        assert choose("dali", device, codecs) == ("dali", "asked for")
+        assert choose("dali", device, held) == ("dali", "asked for")
         return
     kind = InputError if there else MissingPackage
     with pytest.raises(kind, match="loader: got dali, but"):
-        choose("dali", device, codecs)
+        choose("dali", device, held)
 
 
 def test_words_that_mean_nothing_are_refused():
     with pytest.raises(InputError, match="loader: got 'opencv', expected one of auto, dali, pyav"):
-        choose("opencv", "cpu", {"vp9"})
+        choose("opencv", "cpu", {"vp9": 64})
     with pytest.raises(InputError, match="device: got 'gpu', expected cpu, cuda or cuda:N"):
-        choose("auto", "gpu", {"vp9"})
+        choose("auto", "gpu", {"vp9": 64})
