@@ -50,6 +50,7 @@ PARTS = (
     Part("rich", "rich", "progress", True, "pip install rich"),
     Part("matplotlib", "matplotlib", "figures", True, "pip install matplotlib"),
     Part("sklearn", "scikit-learn", "probes and judges", True, "pip install scikit-learn"),
+    Part("scipy", "scipy", "spectra, solvers of evaluation", True, "pip install scipy"),
     Part("tensorboard", "tensorboard", "train --tensorboard", False, "pip install 'diffsda[tensorboard]'"),
     Part(
         "triton",

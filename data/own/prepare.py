@@ -93,7 +93,7 @@ def _recipe(out: Path, held: Dataset, tell: Tell) -> Recipe:
         total = read_index(out / "train" / CLIPS)[0].total
     else:
         with np.load(out / "train.npz", allow_pickle=False) as arrays:
-            total = int(arrays["lengths"].sum()) if "lengths" in arrays else clips * (held.frames or 0)
+            total = int(arrays["lengths"].sum()) if "lengths" in arrays else clips * arrays["x"].shape[1]
     recipe = recipe_draft.draft(held, clips=clips, total=total, stride=stride)
     tell(
         f"recipe: {recipe.backbone.kind} of width {recipe.backbone.width}, S = {recipe.encoder.static}, "

@@ -61,7 +61,8 @@ def build(found: Found, out: Path, ask: Settings, problems: Problems, tell: Tell
     # Of a large set windows of one length are read: what is shorter has no place in it.
     least = ask.frames or (MEL_FRAMES if large else 2)
     names = tuple(dict.fromkeys(groups.values()))
-    codes = {name: {LABEL: names.index(group)} if len(names) > 1 else {} for name, group in groups.items()}
+    number = {name: place for place, name in enumerate(names)}
+    codes = {name: {LABEL: number[group]} if len(names) > 1 else {} for name, group in groups.items()}
     with ExitStack() as stack:
         writers = {s: stack.enter_context(FrameWriter(out / s, (MELS,), "float32")) for s in _used(sides)}
         _fill(_Filling(found, sides, codes, writers, least), ask.jobs, problems, tell, watch)
