@@ -28,10 +28,7 @@ from diffsda.bench import goals, kernel_cases, machine
 from diffsda.bench.gpu_record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = (
-    *("tests/gpu", "tests/test_gpu.py", "tests/kernels/test_heun.py", "tests/kernels/test_adamw.py"),
-    "tests/train/test_train_on_gpu.py",
-)
+TESTS = ("tests/gpu", "tests/kernels/test_heun.py", "tests/kernels/test_adamw.py", "tests/train/test_train_on_gpu.py")
 TEST_SECONDS = 210.0
 """Longest that the tests may take."""
 RESERVED = 10.0

@@ -60,7 +60,7 @@ def lacking(who: str, case: str, device: str) -> str | None:
     if who == PYAV:
         return None
     codec = SETTINGS[case.removeprefix("loader/")].codec
-    return choice.dali_refuses(device if who == DALI_CUDA else "cpu", {codec}, {codec: SIDE})
+    return choice.dali_refuses(device if who == DALI_CUDA else "cpu", {codec: SIDE})
 
 
 def write_films(folder: Path, name: str, side: int = SIDE, files: int = FILES, length: int = LENGTH) -> list[Entry]:

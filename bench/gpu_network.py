@@ -19,11 +19,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from diffsda.bench import gpu, machine, network_goals
+from diffsda.bench import gpu, gpu_loader, machine, network_goals
 from diffsda.bench import network_cases as known
+from diffsda.bench.cases import ONNX
 from diffsda.bench.gpu import LEAST, Clock, lines_of, message_of
 from diffsda.bench.gpu_record import Record
 from diffsda.bench.network_cases import COMPILE, EAGER, FIXED, FIXED_COMPILED, GRAPH, OURS, PUBLISHED, TIME_OVER
+from diffsda.bench.pixels import CASE
 
 SILENCE = 75.0
 """Longest that a process may go without a word, which is less than a job has: who hangs is left out, the rest goes
@@ -43,6 +45,7 @@ class Job:
     kind: str = "time"
     silence: float = SILENCE
     variables: dict[str, str] = field(default_factory=dict)
+    module: str = "diffsda.bench.network_rows"
 
 
 def jobs(cold: str) -> list[Job]:
@@ -57,13 +60,15 @@ def jobs(cold: str) -> list[Job]:
         Job("memory", ("sample/16",), (GRAPH,), 40, "memory", silence=35),
         Job("memory", ("train/16",), (EAGER,), 40, "memory", silence=35),
         Job("equality", ("equality",), (), 40, silence=35),
+        Job("pixels", (CASE,), (known.INFER,), 170, silence=110),
+        Job("loader", gpu_loader.CASES, gpu_loader.PEERS, 120, silence=100, module="diffsda.bench.gpu_loader"),
         Job("tiles", ("sample/16",), (GRAPH, known.TILED, known.GLUON), 60, silence=50),
         # The slow one first: what is left of the time is for the yardstick, whose kernels are compiled again too.
         Job("compile", ("evaluation/160",), (COMPILE, GRAPH), 160, silence=140, variables=fresh),
         Job("cold-start", ("evaluation/160",), (COMPILE,), 50, "ready", silence=45, variables=fresh),
         Job("compile", ("evaluation/160", "sample/16"), (GRAPH, FIXED_COMPILED), 130, silence=120),
         Job("compile-train", ("train/16",), (GRAPH, EAGER, COMPILE, FIXED_COMPILED), 160, silence=150),
-        Job("runtimes", ("evaluation/160", "sample/16"), (GRAPH, known.ONNX), 150, silence=120),
+        Job("runtimes", ("evaluation/160", "sample/16"), (GRAPH, ONNX), 150, silence=120),
         Job("package", ("evaluation/160",), (GRAPH, known.PACKAGE), 110, silence=105),
         Job("memory", ("train/16",), (PUBLISHED,), 40, "memory", silence=35),
         Job("compile-small", (*EVALUATIONS[1:], "sample/1"), (GRAPH, COMPILE, FIXED_COMPILED), 160, silence=120),
@@ -98,7 +103,7 @@ def _finish(record: Record, clock: Clock, job: Job, options: Sequence[str]) -> N
 def _one_process(record: Record, seconds: float, job: Job, options: Sequence[str]) -> Job | None:
     """Keep the rows of one process; return what is left to do without whoever broke it."""
     command = [
-        *(sys.executable, "-m", "diffsda.bench.network_rows", "--kind", job.kind, "--cases", *job.cases),
+        *(sys.executable, "-m", job.module, "--kind", job.kind, "--cases", *job.cases),
         *("--seconds", f"{seconds - 5:.0f}", "--peers", *job.peers, *options),
     ]
     now, case, broken, other = "", "", "", []
@@ -152,6 +157,8 @@ def short(row: dict[str, Any]) -> str:
         parts += [f"{row['milliseconds']:10.3f} ms", f"{row['flops_per_s'] / 1e12:6.0f} TFLOP/s"]
     if "clips_per_s" in row:
         parts.append(f"{row['clips_per_s']:8.2f} clips/s")
+    if row.get("idle_share") is not None:
+        parts.append(f"GPU idle {row['idle_share']:.1%}")
     if "by_anchor" in row and row["peer"] != row["anchor"]:
         parts.append(f"{row['by_anchor']:6.2f} x {row['anchor']}")
     if "peak_bytes" in row:
@@ -213,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record.note(done=sorted(done), partial=done != set(PARTS))
     print("\n".join(summary(record.content)))
     print(f"record: {record.paths[-1]}{' (partial)' if record.content['partial'] else ''}")
-    bad = any(r.get("wrong") or ("failed" in r and r["peer"] in OURS) for r in record.rows)
+    bad = any(r.get("wrong") or ("failed" in r and r["peer"] in (*OURS, known.INFER)) for r in record.rows)
     return 1 if bad else 0
 
 

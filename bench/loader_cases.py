@@ -117,7 +117,7 @@ def numbers(clips: Array) -> Array:
 
 def ours_is() -> str:
     """Return the loader that ``auto`` takes for these files here."""
-    return choice.choose("auto", "cpu", {"vp9", "mjpeg"})[0]
+    return choice.choose("auto", "cpu", {"vp9": SIDE, "mjpeg": SIDE})[0]
 
 
 def absent(who: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from diffsda.bench.cases import STEPS, Case, denoise, evaluation, sample, train
+from diffsda.bench.cases import ONNX, STEPS, Case, denoise, evaluation, sample, train
 from diffsda.bench.published import fixed
 from diffsda.bench.published.operations import What
 from diffsda.errors import DiffSDAError
@@ -27,9 +27,10 @@ from diffsda.train.step import draw
 Call = Callable[[], Tensor]
 PUBLISHED, FIXED, FIXED_COMPILED = "published", "published_fixed", "published_fixed_compiled"
 FIXED_TUNED = "published_fixed_max_autotune"
-EAGER, GRAPH, COMPILE, PACKAGE, ONNX = "eager", "graph", "compile", "aot_inductor", "onnxruntime"
+EAGER, GRAPH, COMPILE, PACKAGE = "eager", "graph", "compile", "aot_inductor"
 FLOOR, FLOOR_PLAIN, FLOOR_TUNED = "floor", "floor_plain", "floor_max_autotune"
 TENSORRT = "tensorrt"
+INFER = "infer"
 EXPORTED = (ONNX, TENSORRT)
 TILED, GLUON = "graph_tile_64", "graph_gluon_norms"
 OURS = (GRAPH, EAGER, COMPILE, PACKAGE, TILED, GLUON)

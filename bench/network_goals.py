@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from diffsda.bench.goals import Found, Goal, Row, Value, Verdict
-from diffsda.bench.network_cases import COMPILE, FIXED_COMPILED, FIXED_TUNED, FLOOR, FLOOR_TUNED, OURS, PUBLISHED
+from diffsda.bench.network_cases import COMPILE, FIXED_COMPILED, FIXED_TUNED, FLOOR, FLOOR_TUNED, INFER, OURS, PUBLISHED
 from diffsda.bench.network_cases import PACKAGE as PACKAGED
+from diffsda.bench.pixels import CASE
 
 COMPILED_THEIRS = (FIXED_COMPILED, FIXED_TUNED)
 FLOORED = (FLOOR, FLOOR_TUNED)
@@ -81,7 +82,7 @@ def _worst(case: str, key: str, scale: float = 1.0, peers: Sequence[str] = OURS)
     """The largest value of a column; nothing without a row."""
 
     def value(rows: Sequence[Row]) -> Found | None:
-        here = [r for r in rows if r["case"] == case and r["peer"] in peers and key in r]
+        here = [r for r in rows if r["case"] == case and r["peer"] in peers and r.get(key) is not None]
         worst = max(here, key=lambda r: r[key], default=None)
         return Found(worst[key] * scale, worst["peer"], 0.0) if worst else None
 
@@ -89,6 +90,19 @@ def _worst(case: str, key: str, scale: float = 1.0, peers: Sequence[str] = OURS)
 
 
 GB = 1e-9
+
+
+def _most(case: str, peer: str, key: str, scale: float = 1.0) -> Value:
+    """The largest value of a column over the cases whose names begin so; nothing without a row."""
+
+    def value(rows: Sequence[Row]) -> Found | None:
+        here = [r for r in rows if r["case"].startswith(case) and r["peer"] == peer and r.get(key) is not None]
+        best = max(here, key=lambda r: r[key], default=None)
+        return Found(scale * best[key], best["case"], 0.0) if best else None
+
+    return value
+
+
 GOALS = (
     Goal("evaluation_1", "evaluation of 1 frame", 0.80, 0.60, "ms", False, _milliseconds("evaluation/1")),
     Goal("evaluation_16", "evaluation of 16 frames", 1.5, 1.25, "ms", False, _milliseconds("evaluation/16")),
@@ -105,6 +119,18 @@ GOALS = (
     Goal("sample_1", "63-evaluation sample of 1 clip", 75, 60, "ms", False, _milliseconds("sample/1")),
     Goal("sample_1_published", "the same, published execution by ours", 8, None, "x", True,
          _against("sample/1", (PUBLISHED,))),
+    Goal("pixels", "pixels to pixels by infer: encode, swap, decode, written", 16, 19, "clips/s", True,
+         _worst(CASE, "clips_per_s", peers=(INFER,))),
+    Goal("pixels_idle", "the same, share of time without work on the GPU", 2, None, "%", False,
+         _worst(CASE, "idle_share", 100.0, peers=(INFER,))),
+    Goal("loader", "frames out of 256-pixel videos, decoded on the device", 2200, 5000, "frames/s", True,
+         _most("loader/", "dali_cuda", "frames_per_s")),
+    Goal("loader_decoders", "the same, video decoders in use (5 of 7)", 71, None, "%", True,
+         _most("loader/", "dali_cuda", "decoders_percent")),
+    Goal("loader_slowdown", "the same, matrix products beside it, longer by", 3, None, "%", False,
+         _most("loader/", "dali_cuda", "slowdown", 100)),
+    Goal("loader_latents", "cached latents by what a training step eats", 20, None, "x", True,
+         _most("loader/latents", "mapped", "times_eaten")),
     Goal("float32", "sample in float32, largest relative error", 1e-4, None, "", False,
          _worst("equality float32", "error")),
     Goal("bf16", "sample in bf16, relative root mean square error", 2e-2, None, "", False,

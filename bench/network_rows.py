@@ -13,14 +13,16 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffsda.bench import executions, network_cases
+from diffsda.bench import executions, network_cases, pixels
 from diffsda.bench.cases import STEPS, Case, sample
+from diffsda.bench.failing import caught, in_a_line
 from diffsda.bench.floor import Floor, Operation, flops, operations
 from diffsda.bench.kernel_cases import device_is_lost
 from diffsda.bench.network_cases import (
@@ -35,6 +37,7 @@ from diffsda.bench.network_cases import (
     Setting,
 )
 from diffsda.bench.profiled import profile
+from diffsda.inference.execution import Precision
 from diffsda.train.graph import WARM_UP
 
 LOST = 3
@@ -298,26 +301,27 @@ def equality_rows(one: Case, say: Say) -> Iterator[Row]:
     with flags:
         expected = sample(one, PUBLISHED)()
     routes = ("eager", GRAPH) if one.place.type == "cuda" else ("eager",)
-    for precision in ("float32", "bf16"):
+    precisions: tuple[Precision, ...] = ("float32", "bf16")
+    for precision in precisions:
         for who in routes:
             say({"starting": who, "case": "equality"})
             row = {"case": f"equality {precision}", "peer": who}
-            try:
-                got = network_cases.session(one, who, precision).sample(one.factors, one.noise)
-            except Exception as reason:
-                if device_is_lost(reason):
-                    raise
-                yield row | {"failed": in_a_line(reason)}
-                continue
-            largest = float((got - expected).abs().max() / expected.abs().max())
-            error = largest if precision == "float32" else network_cases.relative(got, expected)
-            bound = EXACT if precision == "float32" else ROUNDED
-            yield row | {"error": error, "bound": bound, "wrong": not error <= bound}
+            yield caught(row, partial(_equality, one, who, precision, expected))
 
 
-def in_a_line(reason: Exception) -> str:
-    """Return an error's kind and the first line of its words."""
-    return f"{type(reason).__name__}: {reason}".splitlines()[0][:300]
+def _equality(one: Case, who: str, precision: Precision, expected: Tensor) -> Row:
+    got = network_cases.session(one, who, precision).sample(one.factors, one.noise)
+    largest = float((got - expected).abs().max() / expected.abs().max())
+    error = largest if precision == "float32" else network_cases.relative(got, expected)
+    bound = EXACT if precision == "float32" else ROUNDED
+    return {"error": error, "bound": bound, "wrong": not error <= bound}
+
+
+def pixels_row(one: Case, say: Say) -> Row:
+    """Return the row of a whole job from pixels to pixels."""
+    about = {"case": pixels.CASE, "peer": network_cases.INFER}
+    say({"starting": about["peer"], "case": about["case"]})
+    return caught(about, lambda: pixels.row(one, say=lambda words: say({"at": words})))
 
 
 def wait(device: torch.device) -> None:
@@ -335,6 +339,9 @@ def _clean() -> None:
 def rows_of(options: argparse.Namespace, say: Say, left: Callable[[], float]) -> Iterator[Row]:
     """Yield the rows that the options ask for."""
     for name in options.cases:
+        if name == pixels.CASE:
+            yield pixels_row(Case(options.preset, 1, options.frames, options.device, options.steps), say)
+            continue
         if name == "equality":
             yield from equality_rows(Case(options.preset, 1, options.frames, options.device, options.steps), say)
             continue
@@ -345,18 +352,12 @@ def rows_of(options: argparse.Namespace, say: Say, left: Callable[[], float]) ->
             yield from timed_rows(name, setting, options.peers, one, say, left, options.rounds)
         for who in options.peers if options.kind != "time" else ():
             say({"starting": who, "case": name})
-            try:
-                if options.kind == "memory":
-                    yield memory_row(name, setting, who, one)
-                elif options.kind == "ready":
-                    yield ready_row(name, setting, who, one)
-                else:
-                    yield profile_row(name, setting, who, one, options.trace)
-            except Exception as reason:
-                if device_is_lost(reason):
-                    raise
-                words = in_a_line(reason)
-                yield {"case": f"{options.kind} {name}", "peer": who, "failed": words}
+            make = {
+                "memory": partial(memory_row, name, setting, who, one),
+                "ready": partial(ready_row, name, setting, who, one),
+                "profile": partial(profile_row, name, setting, who, one, options.trace),
+            }[options.kind]
+            yield caught({"case": f"{options.kind} {name}", "peer": who}, make)
         del one
         _clean()
 
@@ -367,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m diffsda.bench.network_rows", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="voxceleb")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--cases", nargs="+", choices=[*SETTINGS, "equality"], required=True)
+    parser.add_argument("--cases", nargs="+", choices=[*SETTINGS, "equality", pixels.CASE], required=True)
     parser.add_argument("--peers", nargs="*", default=[])
     parser.add_argument("--kind", choices=("time", "memory", "ready", "profile"), default="time")
     parser.add_argument("--frames", type=int, help="frames of a clip, instead of the case's or the preset's own")

@@ -20,6 +20,10 @@ from diffsda.atomic import atomic_write
 from diffsda.bench import cpu_goals
 from diffsda.bench.cases import records_folder
 
+KEPT = ("batch", "frames", "threads", "loader", "frames_per_s")
+"""What a bench says of itself that a record keeps as it is."""
+LOADERS = ("pyav", "torchcodec", "decord")
+
 
 def summarise(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return everyone's seconds for every (what, preset): the best round of each, the median, and the spread.
@@ -27,6 +31,8 @@ def summarise(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
     ``ratio``, ``compiled_ratio``, ``onnxruntime_ratio``: medians over rounds of published to ours, to ours compiled and
     to ours exported, taken in pairs; ``over_floor`` likewise of ours to the floor. ``over_floor_best``: the best round
     of ours by the floor's best. ``spread``: half the distance between the quartiles, by the median.
+    Jobs have nobody published and no floor: everyone's ``clips_per_s``, at the median, and ``compiled_ratio`` and
+    ``onnxruntime_ratio`` of ours, run eagerly, to them.
     """
     rows: dict[str, dict[str, Any]] = {}
     for bench in raw["benchmarks"]:
@@ -34,21 +40,40 @@ def summarise(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
         row: dict[str, Any] = {}
         for who, seconds in taken.items():
             row |= {f"{who}_s": min(seconds), f"{who}_median_s": statistics.median(seconds)}
-        row["floor_s"] = about["floor_best_s"]
         row |= {
-            "ratio": paired(taken["published"], taken["ours"]),
-            "over_floor": paired(taken["ours"], taken["floor"]),
-            "over_floor_best": min(taken["ours"]) / about["floor_best_s"],
             "spread": {who: spread(seconds) for who, seconds in taken.items()},
             "rounds": len(taken["ours"]),
-            **{k: about[k] for k in ("flops", "difference", "batch", "frames", "threads")},
+            **{k: about[k] for k in (*KEPT, "flops", "difference") if k in about},
         }
+        beside = "published" if "published" in taken else "ours"
         for who in ("compiled", "onnxruntime"):
             if who in taken:
-                row[f"{who}_ratio"] = paired(taken["published"], taken[who])
-                row[f"{who}_over_floor"] = paired(taken[who], taken["floor"])
+                row[f"{who}_ratio"] = paired(taken[beside], taken[who])
+        row |= _beside(taken, about) if "floor" in taken else _throughput(taken, about)
         rows[f"{about['what']}/{about['preset']}"] = row
     return rows
+
+
+def _beside(taken: dict[str, list[float]], about: dict[str, Any]) -> dict[str, Any]:
+    """Return how ours, and other loaders, lie beside the published execution, and ours beside the floor."""
+    best = about["floor_best_s"]
+    return {
+        "floor_s": best,
+        "ratio": paired(taken["published"], taken["ours"]),
+        "over_floor": paired(taken["ours"], taken["floor"]),
+        "over_floor_best": min(taken["ours"]) / best,
+        **{f"{who}_ratio": paired(taken["published"], taken[who]) for who in LOADERS if who in taken},
+        **{
+            f"{who}_over_floor": paired(taken[who], taken["floor"])
+            for who in ("compiled", "onnxruntime")
+            if who in taken
+        },
+    }
+
+
+def _throughput(taken: dict[str, list[float]], about: dict[str, Any]) -> dict[str, Any]:
+    """Return everyone's clips a second."""
+    return {"clips_per_s": {who: about["batch"] / statistics.median(seconds) for who, seconds in taken.items()}}
 
 
 def paired(above: Sequence[float], below: Sequence[float]) -> float:
@@ -108,7 +133,7 @@ def main(path: str) -> int:
     rows = summarise(json.loads(Path(path).read_text()))
     print(f"record: {write(rows)}", file=sys.stderr)
     print(cpu_goals.summary(rows), file=sys.stderr)
-    wanted = ("ours_s", "published_s", "floor_s", "compiled_s", "ratio", "over_floor")
+    wanted = ("ours_s", "published_s", "floor_s", "compiled_s", "onnxruntime_s", "ratio", "over_floor")
     short = {name: {k: float(f"{row[k]:.4g}") for k in wanted if k in row} for name, row in rows.items()}
     print(json.dumps(short))
     return 0

@@ -90,16 +90,56 @@ def _ratios(record: dict[str, Any]) -> str:
         "| ours / floor |",
         "|---|---|---|---|---|---|---|",
     ]
+    jobs, loaders = [], []
     for name, row in record["rows"].items():
         size = f"{row['batch']} x {row['frames']}"
+        if "clips_per_s" in row:
+            jobs.append(_job(name, size, row))
+            continue
+        if "frames_per_s" in row:
+            loaders.append(_loader(name, size, row))
+            continue
         others = [f"{row[f'{who}_ratio']:.2f}" if f"{who}_ratio" in row else "" for who in ("compiled", "onnxruntime")]
         lines.append(
             f"| {name} | {size} | {1e3 * row['ours_median_s']:.4g} ± {row['spread']['ours']:.0%} | "
             f"**{row['ratio']:.2f}** | {' | '.join(others)} | {row['over_floor']:.2f} |"
         )
+    if jobs:
+        lines += [
+            "",
+            "| whole jobs, clips/s | clips x frames | ours | compiled | in ONNX Runtime |",
+            "|---|---|---|---|---|",
+        ]
+        lines += jobs
+    if loaders:
+        lines += [
+            "",
+            "| clips out of video files | clips x frames | ours, frames/s | published / ours | / PyAV | / decord "
+            "| / torchcodec | ours / decoding alone |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += loaders
     about = record["about"]
     where = f"{about['device']}, {_threads(record)}, torch {about['torch']}, {about['date']}"
     return "\n".join([*lines, "", f"Side by side in one run on {where}; `make bench` makes it anew."])
+
+
+def _job(name: str, size: str, row: dict[str, Any]) -> str:
+    """Return a job's throughput as a line: ours eagerly, then others with how much faster they are."""
+    rates = row["clips_per_s"]
+    others = [
+        f"{rates[who]:.4g} ({row[f'{who}_ratio']:.2f} x)" if who in rates else "" for who in ("compiled", "onnxruntime")
+    ]
+    return f"| {name} | {size} | {rates['ours']:.4g} ± {row['spread']['ours']:.0%} | {' | '.join(others)} |"
+
+
+def _loader(name: str, size: str, row: dict[str, Any]) -> str:
+    """Return a loader's row as a line: frames a second, and everyone's times beside reading a file whole."""
+    others = [f"{row[f'{who}_ratio']:.2f}" if f"{who}_ratio" in row else "" for who in ("pyav", "decord", "torchcodec")]
+    return (
+        f"| {name} ({row['loader']}) | {size} | {row['frames_per_s']['ours']:.4g} ± {row['spread']['ours']:.0%} | "
+        f"**{row['ratio']:.2f}** | {' | '.join(others)} | {row['over_floor']:.2f} |"
+    )
 
 
 def aot_table(record: dict[str, Any]) -> str:

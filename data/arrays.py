@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,6 +40,18 @@ def read(path: str | os.PathLike[str]) -> Clips:
     Raises: InputError, one line, if the file is missing, broken, hostile or holds no clips.
     """
     path = Path(path)
+    arrays = read_arrays(path)
+    try:
+        return _clips(arrays, path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Read all arrays of a file, among them x, without a look at what they are; .npy holds x alone.
+
+    Raises: InputError, one line, if the file is missing, broken or hostile, or has no x.
+    """
     suffix = _suffix(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
@@ -52,14 +65,12 @@ def read(path: str | os.PathLike[str]) -> Clips:
         raise
     except Exception as error:
         # A broken file can fail in any way zipfile, zlib, numpy and safetensors know; all mean the same.
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as {suffix} ({cause}); truncated or not such a file?") from error
+        raise InputError(
+            f"{path}: cannot be read as {suffix} ({_cause(error)}); truncated or not such a file?"
+        ) from error
     if "x" not in arrays:
         raise InputError(f"{path}: no array 'x', expected one with the clips; found {', '.join(arrays) or 'none'}")
-    try:
-        return _clips(arrays, path)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    return arrays
 
 
 def write(path: str | os.PathLike[str], arrays: Mapping[str, Any], overwrite: bool = False) -> None:
@@ -91,9 +102,20 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Any], overwrite: bo
 
 
 def _suffix(path: Path) -> str:
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: got suffix {path.suffix or 'none'!r}, expected one of {', '.join(SUFFIXES)}")
-    return path.suffix
+    return path.suffix.lower()
+
+
+def _cause(error: Exception) -> str:
+    """Return what is wrong with a file in words that do not take knowing its format."""
+    if isinstance(error, zlib.error):
+        return "its packed numbers are damaged"
+    if isinstance(error, zipfile.BadZipFile):
+        return "its checksum, a CRC, does not fit" if "CRC" in str(error) else "it is no whole zip archive"
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _clips(arrays: dict[str, Array], path: Path) -> Clips:

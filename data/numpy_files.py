@@ -6,7 +6,7 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -55,8 +55,31 @@ def read_npz(path: Path) -> dict[str, Array]:
     return arrays
 
 
+def shape_in(path: Path, name: str = "x") -> tuple[int, ...]:
+    """Return the shape that the header of a .npy file promises, or that of array ``name`` of a .npz file.
+
+    Raises: InputError for Python objects and unknown versions; whatever a broken file makes zipfile and numpy raise.
+    """
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as file:
+            return _header(file, f"{path}")[0]
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+        return _header(member, f"{path}: array {name!r}")[0]
+
+
 def _check_header(file: IO[bytes], size: int, what: str) -> None:
     """Compare what the header promises with the bytes there are."""
+    shape, dtype = _header(file, what)
+    promised, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if promised != there:
+        raise InputError(
+            f"{what}: header says shape {shape} of {dtype} ({promised} bytes) but {there} bytes follow; "
+            "the file is truncated or forged"
+        )
+
+
+def _header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read shape and type, and come to stand behind them."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -66,12 +89,7 @@ def _check_header(file: IO[bytes], size: int, what: str) -> None:
         raise InputError(f"{what}: got npy version {version}, expected plain numbers (version 1 or 2)")
     if dtype.hasobject:
         raise InputError(f"{what}: holds Python objects, which could run code; expected plain numbers")
-    promised, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if promised != there:
-        raise InputError(
-            f"{what}: header says shape {shape} of {dtype} ({promised} bytes) but {there} bytes follow; "
-            "the file is truncated or forged"
-        )
+    return tuple(shape), dtype
 
 
 def _check_memory(path: Path, size: int) -> None:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from diffsda.disentangler import Disentangler
 from diffsda.errors import DiffSDAError
-from diffsda.export import manifest, reference
+from diffsda.export import manifest, parity, reference
 from diffsda.export.engine_session import EngineSession
 from diffsda.export.manifest import Manifest
 from diffsda.export.parity import difference
 from diffsda.export.reference import Reference, ask
-from diffsda.export.session import OnnxSession
+from diffsda.export.session import ExportedSession, OnnxSession
 
-BOUNDS = {"float32": 1e-4, "fp16": 2e-2, "bf16": 4e-2}
+BOUNDS = parity.BOUNDS | {"float32": parity.SAMPLER}
 """float32: largest difference by the largest value; lower precisions: root mean square by root mean square."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a runtime did: relative errors of factors and sample, seconds for both; or why it did not run."""
+    """How a runtime did: relative errors of factors and sample, seconds for both; or why it did not run.
+
+    ``parts``: the same errors of the graphs beside the model's own, by name.
+    """
 
     runtime: str
     factors: float = float("nan")
@@ -32,11 +35,13 @@ class Verdict:
     bound: float = float("nan")
     seconds: float = float("nan")
     skipped: str = ""
+    parts: dict[str, float] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
-        """Whether it ran and both errors are within the bound."""
-        return not self.skipped and self.factors <= self.bound and self.sample <= self.bound
+        """Whether it ran and all errors are within the bound."""
+        errors = (self.factors, self.sample, *self.parts.values())
+        return not self.skipped and all(error <= self.bound for error in errors)
 
 
 def check(folder: str | Path) -> Iterator[Verdict]:
@@ -55,7 +60,7 @@ def check(folder: str | Path) -> Iterator[Verdict]:
             yield Verdict(runtime, skipped=str(reason))
 
 
-def _runtimes(folder: Path) -> dict[str, Callable[[], Disentangler]]:
+def _runtimes(folder: Path) -> dict[str, Callable[[], ExportedSession]]:
     return {
         "onnxruntime cpu": lambda: OnnxSession(folder),
         "onnxruntime cuda": lambda: OnnxSession(folder, provider="cuda"),
@@ -63,7 +68,7 @@ def _runtimes(folder: Path) -> dict[str, Callable[[], Disentangler]]:
     }
 
 
-def _verdict(runtime: str, session: Disentangler, answered: Reference, held: Manifest) -> Verdict:
+def _verdict(runtime: str, session: ExportedSession, answered: Reference, held: Manifest) -> Verdict:
     low = held.precision != "float32"
     ask(session, answered.x, answered.noise, answered.factors)  # warm
     began = time.perf_counter()
@@ -72,4 +77,13 @@ def _verdict(runtime: str, session: Disentangler, answered: Reference, held: Man
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
     factors = max(difference(got.static, answered.static, low=low), difference(got.dynamic, answered.dynamic, low=low))
-    return Verdict(runtime, factors, difference(got.sample, answered.sample, low=low), BOUNDS[held.precision], seconds)
+    sample = difference(got.sample, answered.sample, low=low)
+    parts = {graph: _error(session, graph, ports, low=low) for graph, ports in answered.parts.items()}
+    return Verdict(runtime, factors, sample, BOUNDS[held.precision], seconds, parts=parts)
+
+
+def _error(session: ExportedSession, graph: str, ports: dict[str, Tensor], *, low: bool) -> float:
+    """Return how far a graph beside the model's own is from what was recorded."""
+    inputs = [ports[port.name] for port in session.manifest.graphs[graph].inputs]
+    got = session.part(graph, *inputs).float().cpu()
+    return difference(got, ports[manifest.PARTS[graph][0]], low=low)

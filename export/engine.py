@@ -31,7 +31,8 @@ from diffsda.export.manifest import sha256
 from diffsda.export.tensorrt import Build, Library, Progress, load
 
 GRAPHS = ("encoder", "network", "denoise")
-"""What engines are built of unless said otherwise; the tables are two matrix products a sample."""
+"""What engines are built of unless said otherwise, beside a prior and a first stage that are there; the tables are two
+matrix products a sample."""
 CLIPS = (1, 4, 16)
 """Clips in a tile, one engine each."""
 USUAL = BuildOptions()
@@ -53,7 +54,7 @@ class Built:
 def build_engines(
     folder: Path,
     *,
-    graphs: Sequence[str] = GRAPHS,
+    graphs: Sequence[str] | None = None,
     clips: Sequence[int] = CLIPS,
     frames: int | None = None,
     levels: int | None = None,
@@ -65,27 +66,20 @@ def build_engines(
 ) -> list[Built]:
     """Build an engine of each graph for each tile; those that are there and fit are kept.
 
-    ``frames``: of a clip; left open, those of the recipe in export.json. The rest is as for ``build_engine``.
+    ``graphs``: left open, ``buildable``. ``frames``: of a clip; left open, those of the recipe in export.json. The rest
+    is as for ``build_engine``.
     Raises: InputError for tiles and graphs that cannot be; what ``build_engine`` raises.
     """
+    graphs = buildable(folder) if graphs is None else graphs
     if not graphs or not clips:
         raise InputError("engines: got no graph or no tile, expected at least one of each")
-    for graph in graphs:
-        graph_of(folder, graph)
+    sources = {graph: graph_of(folder, graph) for graph in graphs}
     frames = frames if frames is not None else frames_of(folder)
     library = library or load()
+    place = out or folder / "engines"
     return [
-        build_engine(
-            folder,
-            graph,
-            Tile(count, frames, levels),
-            out=out,
-            options=options,
-            rebuild=rebuild,
-            progress=progress,
-            library=library,
-        )
-        for graph in graphs
+        _build(graph, source, Tile(count, frames, levels), place, options, rebuild, progress, library)
+        for graph, source in sources.items()
         for count in clips
     ]
 
@@ -110,12 +104,26 @@ def build_engine(
     TensorRT's parser refuses (with the nodes); CheckpointError for ONNX files that are damaged; DiffSDAError for a
     failed build; SaveError where writing fails.
     """
-    onnx, digest = graph_of(folder, graph)
-    library = library or load()
-    architecture = target(library, options)
     place = out or folder / "engines"
+    return _build(graph, graph_of(folder, graph), tile, place, options, rebuild, progress, library or load())
+
+
+def _build(
+    graph: str,
+    source: tuple[Path, str],
+    tile: Tile,
+    place: Path,
+    options: BuildOptions,
+    rebuild: bool,
+    progress: Progress | None,
+    library: Library,
+) -> Built:
+    """Build an engine of a graph; ``source``: its ONNX file and the digest of that, as ``graph_of`` gives them."""
+    onnx, digest = source
+    architecture = target(library, options)
     build = Build(library, progress, verbose=options.verbose)
     parsed = parse(library, build, onnx, tile)
+    build.say(f"{parsed.layers} layers, {parsed.normalizations} of them native normalizations")
     name = EngineName(graph, tile.label(graph), parsed.precision, architecture, library.label, digest[:12])
     path = place / str(name)
     replaced = _in_the_way(path, name, options, rebuild)
@@ -159,6 +167,12 @@ def remove(engine: Path) -> None:
     for path in (engine, *(beside(engine, kind) for kind in ("json", "log", "failed.log"))):
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def buildable(folder: Path) -> tuple[str, ...]:
+    """Return the graphs of an exported folder that engines are built of unless said otherwise."""
+    held = manifest.read(folder).graphs
+    return (*GRAPHS, *(graph for graph in manifest.PARTS if graph in held))
 
 
 def frames_of(folder: Path) -> int:

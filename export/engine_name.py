@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,28 @@ def check_engine(engine: Path, here: Here, digest: str | None = None) -> dict[st
         got = f"a GPU of {here.architecture}" if here.architecture else "no GPU"
         raise InputError(f"{engine.name}: was built for {name.architecture}, got {got} here; {REBUILD} on this machine")
     return found
+
+
+def tile_of_engines(folder: Path, graphs: Sequence[str], *, frames: int | None = None) -> Tile:
+    """Return the tile of most clips, of at most so many ``frames`` in all, of which all ``graphs`` have engines.
+
+    Raises: InputError if there is none; what ``manifest.read`` raises.
+    """
+    manifest.read(folder)
+    labels = []
+    for graph in graphs:
+        names = [EngineName.parse(path.name) for path in (folder / "engines").glob("*.engine")]
+        labels.append({name.tile for name in names if name is not None and name.graph == graph})
+    tiles = [Tile(*map(int, label.split("x"))) for label in set.intersection(*labels)]
+    fitting = [tile for tile in tiles if frames is None or tile.clips * tile.frames <= frames]
+    if not fitting:
+        there = f"; there are those of {', '.join(sorted(set.union(*labels)))}" if any(labels) else ""
+        size = "" if frames is None else f" for at most {frames} frames"
+        raise InputError(
+            f"runtime: got tensorrt, but {folder / 'engines'} holds no engines of {' and '.join(graphs)}{size}{there}; "
+            f"build them with `diffsda export {folder} --to tensorrt`"
+        )
+    return max(fitting, key=lambda tile: (tile.clips, tile.frames))
 
 
 def find_engine(

@@ -53,7 +53,8 @@ class EngineSession(ExportedSession):
     ) -> None:
         folder = Path(folder)
         self.tile = Tile(clips, frames or frames_of(folder))
-        super().__init__(folder, Tiles(clips * self.tile.frames, fixed=True))
+        super().__init__(folder)
+        self._tiles = Tiles(clips * self.tile.frames, fixed=True)
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
             raise InputError("device: got cuda, which is not here, expected a CUDA device: engines run on nothing else")
         self._template = torch.empty(0, device=device)
@@ -88,6 +89,9 @@ class EngineSession(ExportedSession):
             return [t.to(self._template.device) for t in found]
         made = self._engine(graph)(**{name: t.float() for name, t in given.items()})
         return [made[name] for name in OUTPUTS[graph]]
+
+    def _tiles_of(self, graph: str) -> Tiles:
+        return Tiles(self.tile.clips, fixed=True) if graph == "prior" else self._tiles
 
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:
         wanted = self.tile.frames

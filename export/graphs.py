@@ -7,17 +7,20 @@ recurrent parts and EDM's coefficients in float32.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from diffsda.edm.precondition import c_noise
+from diffsda.edm.sampler import heun
 from diffsda.edm.schedule import Plan
+from diffsda.export.doubling import Doubled
 from diffsda.export.recurrent import Recurrence
 from diffsda.inference.execution import TYPES
 from diffsda.inference.form import Form
-from diffsda.inference.unet import PreparedNorm, PreparedUNet
+from diffsda.inference.unet import PreparedNorm, PreparedUNet, Up
 from diffsda.model import DiffSDA
 from diffsda.nn.mlp import MLPBackbone
 from diffsda.nn.modulation import Modulation, fold
@@ -29,23 +32,30 @@ from diffsda.nn.unet import UNet
 class Graph:
     """A module to export: names of what goes in and out, and which axes are free.
 
-    ``axes``: for every input the name of each free axis. ``example``: inputs to trace it with. ``casts``: whether the
-    network inside runs in the chosen precision.
+    ``original``: what the model itself computes from the same inputs, a tensor or a tuple of them. ``axes``: for every
+    input the name of each free axis. ``example``: inputs to trace it with. ``casts``: whether the network inside runs
+    in the chosen precision. ``sizes``: of the free axes, that are tried.
     """
 
     name: str
     module: nn.Module
+    original: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     axes: tuple[dict[int, str], ...]
     example: tuple[Tensor, ...]
     casts: bool = True
+    sizes: tuple[int, ...] = (1, 7)
 
 
-def graphs(model: DiffSDA, precision: str, *, sampler: Plan | None = None) -> list[Graph]:
-    """Return the graphs of a model on the CPU: encoder, network, both tables, denoise, and the sampler for a plan."""
-    recipe, dtype = model.recipe, TYPES[precision]
-    model = copy.deepcopy(model).float().eval().requires_grad_(False)
+def graphs(exact: DiffSDA, precision: str, *, sampler: Plan | None = None) -> list[Graph]:
+    """Return the graphs of a model: encoder, network, both tables, denoise, and the sampler for a plan.
+
+    ``exact``: in float32 on the CPU, and as it is left.
+    """
+    recipe, dtype = exact.recipe, TYPES[precision]
+    model = copy.deepcopy(exact).eval().requires_grad_(False)
+    net = exact.denoiser.backbone
     frame = (recipe.clips.channels,) + ((recipe.clips.size,) * 2 if recipe.clips.size else ())
     draw = torch.Generator().manual_seed(0)
 
@@ -60,35 +70,43 @@ def graphs(model: DiffSDA, precision: str, *, sampler: Plan | None = None) -> li
     sigma = torch.tensor([0.1, 1.0, 10.0])
     clip = {0: "clips", 1: "length"}
     denoise = Denoise(model, network)
+
+    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+        factors = exact.encode(x)
+        return factors.static, factors.dynamic
+
     found = [
-        Graph("encoder", Encoder(model, dtype), ("x",), ("static", "dynamic"), (clip,), (example(2, 5, *frame),)),
-        Graph("network", network, ("x", "scale", "shift"), ("f",), (row,) * 3, (x, scale, shift)),
-        Graph("noise_table", NoiseTable(modulation), ("c_noise",), ("noise",), ({0: "levels"},), (sigma,), False),
         Graph(
-            "factor_table",
-            FactorTable(modulation),
-            ("static", "dynamic"),
-            ("factor",),
-            (row,) * 2,
-            (static, dynamic),
-            False,
+            "encoder", Encoder(model, dtype), encode, ("x",), ("static", "dynamic"), (clip,),
+            (example(2, 5, *frame),),
+        ),
+        Graph("network", network, net.network, ("x", "scale", "shift"), ("f",), (row,) * 3, (x, scale, shift)),
+        Graph(
+            "noise_table", NoiseTable(modulation), net.modulation.noise_table, ("c_noise",), ("noise",),
+            ({0: "levels"},), (sigma,), casts=False,
         ),
         Graph(
-            "denoise", denoise, ("x", "sigma", "static", "dynamic"), ("denoised",), (row,) * 4,
-            (x, sigma, static, dynamic),
+            "factor_table", FactorTable(modulation), lambda s, d: net.modulation.factor_table(_joined(s, d)),
+            ("static", "dynamic"), ("factor",), (row,) * 2, (static, dynamic), casts=False,
+        ),
+        Graph(
+            "denoise", denoise, lambda x, sigma, s, d: exact.denoiser(x, sigma, _joined(s, d)),
+            ("x", "sigma", "static", "dynamic"), ("denoised",), (row,) * 4, (x, sigma, static, dynamic),
         ),
     ]  # fmt: skip
     if sampler is not None:
+        plan = sampler
+
+        def solve(noise: Tensor, static: Tensor, dynamic: Tensor) -> Tensor:
+            evaluate = exact.denoiser.evaluate(plan.levels, _joined(static, dynamic))
+            return heun(evaluate, noise * plan.levels[plan.steps[0].level], plan)
+
         found.append(
             Graph(
-                "sampler",
-                Sampler(modulation, network, sampler),
-                ("noise", "static", "dynamic"),
-                ("x",),
-                (row,) * 3,
-                (example(rows, *frame), static, dynamic),
+                "sampler", Sampler(modulation, network, plan), solve, ("noise", "static", "dynamic"), ("x",),
+                (row,) * 3, (example(rows, *frame), static, dynamic),
             )
-        )
+        )  # fmt: skip
     return found
 
 
@@ -230,6 +248,9 @@ def _unet(unet: UNet, dtype: torch.dtype) -> PreparedUNet:
         dtype=dtype, channels_last=False, defer=False, two_source=False, products=False, subpixel=True, buffers=False
     )
     ready = PreparedUNet(unet, form).eval()
+    for number, layer in enumerate(ready.up):
+        if isinstance(layer, Up):
+            ready.up[number] = Doubled(layer)
     for part in ready.modules():
         if isinstance(part, PreparedNorm):
             # ONNX's norm takes one type and computes its statistics in float32.

@@ -15,6 +15,8 @@ from diffsda.recipe import Recipe
 
 FORMAT = 1
 NAME = "export.json"
+PARTS = {"prior": ("eps",), "first_stage_encoder": ("latent",), "first_stage_decoder": ("x",)}
+"""Graphs beside the model's own that a folder may hold, with their outputs."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ class Exported:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an exported folder holds."""
+    """What an exported folder holds.
+
+    ``prior`` and ``first_stage``: what must be known of them besides their graphs, where there are any.
+    """
 
     recipe: Recipe
     precision: str
@@ -65,6 +70,8 @@ class Manifest:
     whitening: Whitening | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    prior: dict[str, Any] | None = None
+    first_stage: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         """Write ``export.json``.
@@ -80,19 +87,31 @@ class Manifest:
             "opset": self.opset,
             "provenance": self.provenance,
             "versions": self.versions,
+            "prior": self.prior,
+            "first_stage": self.first_stage,
             "graphs": {name: asdict(graph) for name, graph in self.graphs.items()},
         }
         text = json.dumps(about, indent=1) + "\n"
         atomic_write(folder / NAME, lambda file: file.write(text.encode()))
+
+    def graph(self, folder: Path, graph: str) -> Exported:
+        """Return what is known of a graph.
+
+        Raises: InputError if the folder has no such graph.
+        """
+        if graph not in self.graphs:
+            hint = ""
+            if graph in PARTS:
+                hint = f"; export again with --{'prior' if graph == 'prior' else 'first-stage'}"
+            raise InputError(f"{folder}: got no graph {graph!r}, expected one of {', '.join(self.graphs)}{hint}")
+        return self.graphs[graph]
 
     def path(self, folder: Path, graph: str) -> Path:
         """Return the file of a graph, after a look at its digests.
 
         Raises: InputError if the folder has no such graph; CheckpointError if a file is missing or another one.
         """
-        if graph not in self.graphs:
-            raise InputError(f"{folder}: got no graph {graph!r}, expected one of {', '.join(self.graphs)}")
-        held = self.graphs[graph]
+        held = self.graph(folder, graph)
         for name, digest in held.files.items():
             if not (folder / name).is_file():
                 raise CheckpointError(f"{folder / name}: is missing, expected it beside {NAME}; export again")
@@ -126,6 +145,8 @@ def read(folder: str | Path) -> Manifest:
             whitening=None if whitening is None else Whitening.from_dict(whitening),
             provenance=about["provenance"],
             versions=about["versions"],
+            prior=about.get("prior"),
+            first_stage=about.get("first_stage"),
         )
     except CheckpointError:
         raise

@@ -11,6 +11,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,13 +21,16 @@ import torch
 import diffsda
 from diffsda.edm.schedule import Plan
 from diffsda.errors import DiffSDAError, InputError, MissingPackage, SaveError
+from diffsda.export import prior_graph, stage_graphs
 from diffsda.export.graphs import Graph, graphs
-from diffsda.export.manifest import Exported, Manifest, Port, sha256
+from diffsda.export.manifest import PARTS, Exported, Manifest, Port, sha256
 from diffsda.export.parity import Parity, measure
 from diffsda.export.recurrent import translations
-from diffsda.export.reference import ask, request
+from diffsda.export.reference import ask, recorded, request
+from diffsda.firststage.files import Model
 from diffsda.kernels.backend import backend
 from diffsda.model import DiffSDA
+from diffsda.prior.latent import LatentPrior
 
 OPSET = {"float32": 21, "fp16": 21, "bf16": 22}
 """21 is the first whose GroupNormalization is one node; 22 the first whose convolution takes bf16."""
@@ -40,6 +44,8 @@ def export(
     *,
     precision: str = "float32",
     sampler: Plan | None = None,
+    prior: LatentPrior | None = None,
+    first_stage: Model | None = None,
     overwrite: bool = False,
     external: int = EXTERNAL,
     tell: Callable[[str], None] = lambda words: None,
@@ -47,26 +53,36 @@ def export(
     """Write the graphs of a model and their manifest into a new folder.
 
     Files: encoder, network, noise_table, factor_table and denoise, with ``sampler`` (a plan without churn) the whole
-    sampler too. ``tell`` hears what is being done. Until all of it is written and within its bounds, the folder does
-    not exist.
-    Raises: InputError for an unknown precision, a plan that cannot be a graph, or a folder that is there already;
-    MissingPackage without onnx; SaveError if it cannot be written; ExportError for a graph too far from the model.
+    sampler too, with ``prior`` the prior, with ``first_stage`` its encoder and decoder. ``tell`` hears what is being
+    done. Until all of it is written and within its bounds, the folder does not exist.
+    Raises: InputError for an unknown precision, a plan that cannot be a graph, a prior or first stage of another
+    model, or a folder that is there already; MissingPackage without onnx; SaveError if it cannot be written;
+    ExportError for a graph too far from the model.
     """
     out = Path(out)
     if precision not in OPSET:
         raise InputError(f"precision: got {precision!r}, expected one of {', '.join(OPSET)}")
     if sampler is not None and any(step.churn for step in sampler.steps):
         raise InputError("sampler: got a plan that adds noise (S_churn > 0), expected one without: a graph draws none")
+    if prior is not None:
+        prior_graph.check(prior, model.recipe)
+    if first_stage is not None:
+        stage_graphs.check(first_stage, model.recipe)
     _require_onnx()
     check_folder(out, overwrite=overwrite)
     try:
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as part:
             folder = Path(part) / "new"
             folder.mkdir()
-            held = {}
-            for graph in graphs(model, precision, sampler=sampler):
+            held, answers = {}, {}
+            exact = copy.deepcopy(model).cpu().float().eval()
+            parts = Parts(_exact(prior), _exact(first_stage))
+            for graph in _graphs(exact, parts, precision, sampler):
                 tell(f"{graph.name}: writing")
-                held[graph.name] = _one(graph, folder, model, precision, external, tell)
+                about = _metadata(graph, exact, parts, precision)
+                held[graph.name] = _one(graph, folder, about, precision, external, tell)
+                if graph.name in PARTS:
+                    answers[graph.name] = recorded(graph)
             manifest = Manifest(
                 recipe=model.recipe,
                 precision=precision,
@@ -75,10 +91,11 @@ def export(
                 whitening=model.whitening,
                 provenance=dict(model.provenance),
                 versions=_versions(),
+                prior=None if parts.prior is None else prior_graph.about(parts.prior),
+                first_stage=None if parts.first_stage is None else stage_graphs.about(parts.first_stage),
             )
             tell("reference: asking the model")
-            exact = copy.deepcopy(model).cpu().float().eval()
-            ask(exact, *request(model.recipe)).write(folder)
+            replace(ask(exact, *request(model.recipe)), parts=answers).write(folder)
             manifest.write(folder)
             _put(folder, out, Path(part) / "old")
     except OSError as error:
@@ -88,8 +105,29 @@ def export(
     return manifest
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What goes into an export beside the model, in float32 on the CPU."""
+
+    prior: LatentPrior | None = None
+    first_stage: Model | None = None
+
+
+def _exact(part: Any) -> Any:
+    return None if part is None else copy.deepcopy(part).cpu().float().eval()
+
+
+def _graphs(exact: DiffSDA, parts: Parts, precision: str, sampler: Plan | None) -> Iterator[Graph]:
+    """Yield all graphs; a part's are made when the model's are written, as they are copies of its weights."""
+    yield from graphs(exact, precision, sampler=sampler)
+    if parts.prior is not None:
+        yield prior_graph.prior_graph(parts.prior, precision)
+    if parts.first_stage is not None:
+        yield from stage_graphs.stage_graphs(parts.first_stage, exact.recipe, precision)
+
+
 def _one(
-    graph: Graph, folder: Path, model: DiffSDA, precision: str, external: int, tell: Callable[[str], None]
+    graph: Graph, folder: Path, about: dict[str, str], precision: str, external: int, tell: Callable[[str], None]
 ) -> Exported:
     import onnx
 
@@ -111,7 +149,7 @@ def _one(
     assert program is not None
     proto = program.model_proto
     del program
-    for key, value in _metadata(graph, model, precision).items():
+    for key, value in about.items():
         proto.metadata_props.add(key=key, value=value)
     proto.producer_name, proto.producer_version = "diffsda", diffsda.__version__
     apart = sum(len(t.raw_data) for t in proto.graph.initializer) >= external
@@ -122,7 +160,7 @@ def _one(
     onnx.checker.check_model(path, full_check=not apart)
     files = [path, *([folder / f"{path.name}.data"] if apart else [])]
     tell(f"{graph.name}: comparing")
-    found: Parity = measure(graph, path, model, precision)
+    found: Parity = measure(graph, path, precision)
     return Exported(
         files={file.name: sha256(file) for file in files},
         bytes=sum(file.stat().st_size for file in files),
@@ -136,8 +174,14 @@ def _one(
     )
 
 
-def _metadata(graph: Graph, model: DiffSDA, precision: str) -> dict[str, str]:
+def _metadata(graph: Graph, model: DiffSDA, parts: Parts, precision: str) -> dict[str, str]:
+    more = {}
+    if graph.name == prior_graph.NAME and parts.prior is not None:
+        more["diffsda.prior"] = json.dumps(prior_graph.about(parts.prior))
+    if graph.name in (stage_graphs.ENCODER, stage_graphs.DECODER) and parts.first_stage is not None:
+        more["diffsda.first_stage"] = json.dumps(stage_graphs.about(parts.first_stage))
     return {
+        **more,
         "diffsda.graph": graph.name,
         "diffsda.recipe": json.dumps(model.recipe.to_dict()),
         "diffsda.digest": model.recipe.digest,

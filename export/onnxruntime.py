@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ class NotHere(Exception):
 class OpenGraph:
     """A graph in ONNX Runtime.
 
-    Shapes: as the graph's; float32 in and out. On CUDA inputs and outputs stay on the device.
+    Shapes: as the graph's; float32 in and out. On CUDA inputs and outputs stay on the device, and a call returns before
+    its work is done: the runtime puts it on ``stream``, which waits for torch's and torch's for it, never the host.
     """
 
-    def __init__(self, session: Any, device: torch.device) -> None:
-        self.session, self.device = session, device
-        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+    def __init__(self, session: Any, device: torch.device, stream: torch.cuda.Stream | None = None) -> None:
+        self.session, self.device, self.stream = session, device, stream
 
     def __call__(self, given: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
         """Run the graph."""
@@ -39,23 +38,30 @@ class OpenGraph:
 
     def _bound(self, given: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
         import numpy as np
+        import onnxruntime
 
-        binding = self.session.io_binding()
-        number = self.device.index or 0
-        held = []
-        for name, tensor in given.items():
-            tensor = tensor.detach().to(self.device, torch.float32).contiguous()
-            held.append(tensor)
+        assert self.stream is not None
+        binding, number = self.session.io_binding(), self.device.index or 0
+        # Held until torch's stream waits for the other: memory freed sooner could be written to.
+        held = [tensor.detach().to(self.device, torch.float32).contiguous() for tensor in given.values()]
+        for name, tensor in zip(given, held):
             binding.bind_input(name, "cuda", number, np.float32, tuple(tensor.shape), tensor.data_ptr())
         for name in outputs:
             binding.bind_output(name, "cuda", number)
-        torch.cuda.current_stream(self.device).synchronize()  # The runtime has a stream of its own.
-        self.session.run_with_iobinding(binding)
+        how = onnxruntime.RunOptions()
+        how.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        here = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(here)
+        self.session.run_with_iobinding(binding, how)
+        here.wait_stream(self.stream)
+        # The runtime may use its outputs' memory again for its next call, which waits for these copies.
         return [torch.utils.dlpack.from_dlpack(value._ortvalue.to_dlpack()).clone() for value in binding.get_outputs()]
 
 
-def open_graph(path: Path, *, provider: str = CPU, threads: int | None = None) -> OpenGraph:
-    """Load a graph. ``threads``: of the CPU, torch's number where left open.
+def open_graph(
+    path: Path, *, provider: str = CPU, threads: int | None = None, stream: torch.cuda.Stream | None = None
+) -> OpenGraph:
+    """Load a graph. ``threads``: of the CPU, torch's number where left open. ``stream``: of CUDA, one of its own else.
 
     Raises: MissingPackage without the runtime; InputError for a provider it does not have; CheckpointError for a file
     it cannot read; NotHere for a graph of types it has no kernels for.
@@ -74,8 +80,14 @@ def open_graph(path: Path, *, provider: str = CPU, threads: int | None = None) -
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.inter_op_num_threads = 1
     # Threads that wait by turning take the cores from torch, which runs the solver between the graph's runs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if os.cpu_count() == threads else "0")
-    providers = [provider] if provider == CPU else [provider, CPU]
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = [CPU]
+    if provider == CUDA and torch.cuda.is_available():
+        # Not torch's usual stream: the runtime takes its handle, 0, for none.
+        stream = stream or torch.cuda.Stream()
+        providers = [(CUDA, {"user_compute_stream": str(stream.cuda_stream)}), CPU]
+    elif provider != CPU:
+        providers = [provider, CPU]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
@@ -88,4 +100,4 @@ def open_graph(path: Path, *, provider: str = CPU, threads: int | None = None) -
             f"provider: got {provider}, which ONNX Runtime could not start; expected its CUDA libraries to be found: "
             "import torch first, or see its log"
         )
-    return OpenGraph(session, torch.device("cuda" if provider == CUDA else "cpu"))
+    return OpenGraph(session, torch.device("cuda" if provider == CUDA else "cpu"), stream)

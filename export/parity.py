@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffsda.edm.sampler import heun
-from diffsda.edm.schedule import Plan
 from diffsda.errors import ExportError
 from diffsda.export.graphs import Graph
 from diffsda.kernels.backend import backend
-from diffsda.model import DiffSDA
 
-SIZES = (1, 7)
-"""Sizes of the free axes that are tried."""
 BOUNDS = {"float32": 1e-5, "fp16": 2e-2, "bf16": 4e-2}
 """float32: largest difference by the largest value. Lower precisions: root mean square by root mean square; bf16 has
 three bits less than fp16."""
 SAMPLER = 1e-4
 """The bound of the whole sampler in float32: its evaluations add up."""
+Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,8 @@ class Parity:
     measured: str
 
 
-def measure(graph: Graph, path: Path, model: DiffSDA, precision: str) -> Parity:
-    """Run a file and the float32 model on the same inputs.
+def measure(graph: Graph, path: Path, precision: str) -> Parity:
+    """Run a file and what it stands for on the same inputs.
 
     Where ONNX Runtime cannot be had, or cannot run the graph on this host (bf16 on a CPU), what was traced is compared
     instead, and ``measured`` says so.
@@ -49,12 +44,11 @@ def measure(graph: Graph, path: Path, model: DiffSDA, precision: str) -> Parity:
     bound = BOUNDS[precision if graph.casts else "float32"]
     if graph.name == "sampler" and not low:
         bound = SAMPLER
-    exact = copy.deepcopy(model).cpu().float().eval()
     run, measured = _runner(graph, path)
     worst = 0.0
     with torch.no_grad(), backend("torch"):
         for given in _inputs(graph):
-            for got, wanted in zip(run(given), expected(graph, exact, given), strict=True):
+            for got, wanted in zip(run(given), _tuple(graph.original(*given)), strict=True):
                 worst = max(worst, difference(got, wanted, low=low))
     if not worst <= bound:
         raise ExportError(
@@ -62,26 +56,6 @@ def measure(graph: Graph, path: Path, model: DiffSDA, precision: str) -> Parity:
             "nothing was written. Try --precision float32, and report it if that fails too"
         )
     return Parity(worst, bound, "relative rms" if low else "relative maximum", measured)
-
-
-def expected(graph: Graph, model: DiffSDA, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return what the model itself computes where a graph stands for a part of it."""
-    net = model.denoiser.backbone
-    if graph.name == "encoder":
-        factors = model.encode(*given)
-        return factors.static, factors.dynamic
-    if graph.name == "network":
-        return (net.network(*given),)
-    if graph.name == "noise_table":
-        return (net.modulation.noise_table(*given),)
-    a = torch.cat([given[-1], given[-2]], dim=1)  # The model reads dynamic factors first.
-    if graph.name == "factor_table":
-        return (net.modulation.factor_table(a),)
-    if graph.name == "denoise":
-        return (model.denoiser(given[0], given[1], a),)
-    plan = graph.module.plan
-    assert isinstance(plan, Plan)
-    return (heun(model.denoiser.evaluate(plan.levels, a), given[0] * plan.levels[plan.steps[0].level], plan),)
 
 
 def difference(got: Tensor, wanted: Tensor, *, low: bool) -> float:
@@ -98,40 +72,28 @@ def difference(got: Tensor, wanted: Tensor, *, low: bool) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
 
 
-def runnable(path: Path) -> bool:
-    """Whether ONNX Runtime is here and takes the graph on this CPU."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        return False
-    from diffsda.export.onnxruntime import NotHere, open_graph
-
-    try:
-        open_graph(path)
-    except NotHere:
-        return False
-    return True
-
-
-def _runner(graph: Graph, path: Path) -> tuple[Any, str]:
-    if runnable(path):
-        from diffsda.export.onnxruntime import open_graph
-
-        held = open_graph(path)
-
-        def run(given: Sequence[Tensor]) -> Sequence[Tensor]:
-            return held(dict(zip(graph.inputs, given)), graph.outputs)
-
-        return run, "onnxruntime"
+def _runner(graph: Graph, path: Path) -> tuple[Run, str]:
+    """Return what computes a graph, and by what: ONNX Runtime where it is here and takes the graph on this CPU."""
 
     def traced(given: Sequence[Tensor]) -> Sequence[Tensor]:
-        result = graph.module(*given)
-        return result if isinstance(result, tuple) else (result,)
+        return _tuple(graph.module(*given))
 
+    if importlib.util.find_spec("onnxruntime") is not None:
+        from diffsda.export.onnxruntime import NotHere, open_graph
+
+        with contextlib.suppress(NotHere):
+            held = open_graph(path)
+            return lambda given: held(dict(zip(graph.inputs, given)), graph.outputs), "onnxruntime"
     return traced, "torch (what was traced)"
+
+
+def _tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _inputs(graph: Graph) -> Iterator[tuple[Tensor, ...]]:
     """Yield inputs like the example with other sizes of the free axes, its rows over again in another order."""
-    for size in SIZES:
+    for size in graph.sizes:
         given = []
         for tensor, axes in zip(graph.example, graph.axes):
             for number, axis in enumerate(axes):

@@ -29,7 +29,9 @@ OUTPUTS = {
     "noise_table": ("noise",),
     "factor_table": ("factor",),
     "denoise": ("denoised",),
+    **manifest.PARTS,
 }
+"""Outputs of each graph, in the order they are returned in."""
 
 
 class ExportedSession(Disentangler):
@@ -38,13 +40,18 @@ class ExportedSession(Disentangler):
     Precision: float32 in and out; networks in the folder's.
     """
 
-    def __init__(self, folder: str | Path, tiles: Tiles) -> None:
+    _tiles: Tiles
+
+    def __init__(self, folder: str | Path) -> None:
         self.folder, self.manifest = Path(folder), manifest.read(folder)
         self.recipe, self.whitening = self.manifest.recipe, self.manifest.whitening
         self.provenance = dict(self.manifest.provenance)
         self._precondition = Precondition(self.recipe.noise.sigma_data)
         self._template = torch.empty(0)
-        self._tiles = tiles
+
+    @abstractmethod
+    def report(self) -> dict[str, Any]:
+        """Return how the session runs."""
 
     @abstractmethod
     def _run(self, graph: str, given: dict[str, Tensor]) -> list[Tensor]:
@@ -102,6 +109,25 @@ class ExportedSession(Disentangler):
             return self._in_a_tile("denoise", given, size)
 
         return over(self._tiles, flat.shape[0], run, unit=self._whole)[0].reshape(x.shape)
+
+    def part(self, graph: str, *given: Tensor) -> Tensor:
+        """Run a graph that the folder holds beside the model's own: see ``manifest.PARTS`` and its ports.
+
+        Shapes: rows (N, ...) of each input -> rows of its one output.
+        Raises: InputError if the folder has no such graph.
+        """
+        ports = [port.name for port in self.manifest.graph(self.folder, graph).inputs]
+        rows = dict(zip(ports, (t.to(self._template) for t in given), strict=True))
+
+        def run(rows_: slice, size: int) -> tuple[Tensor, ...]:
+            return self._in_a_tile(graph, {name: t[rows_] for name, t in rows.items()}, size)
+
+        tiles = self._tiles_of(graph)
+        return over(tiles, given[0].shape[0], run, unit=tiles.largest if tiles.fixed else 1)[0]
+
+    def _tiles_of(self, graph: str) -> Tiles:
+        """Return the tiles that a part's rows are cut into."""
+        return self._tiles
 
     def _in_a_tile(self, graph: str, given: dict[str, Tensor], size: int) -> tuple[Tensor, ...]:
         """Run a graph on some rows, padded to the tile's size where tiles are of one."""
@@ -164,14 +190,15 @@ class OnnxSession(ExportedSession):
             raise InputError(f"provider: got {provider!r}, expected cpu or cuda")
         if tile is not None and tile < 1:
             raise InputError(f"tile: got {tile}, expected a number of frames of at least 1")
-        super().__init__(folder, Tiles(tile or 1, fixed=False))
-        self._tiles.largest = tile or FRAMES[self.recipe.backbone.kind]
+        super().__init__(folder)
+        self._tiles = Tiles(tile or FRAMES[self.recipe.backbone.kind], fixed=False)
         self.provider = provider
         self._open: dict[str, OpenGraph] = {}
         self._options: dict[str, Any] = {"provider": CUDA if provider == "cuda" else CPU, "threads": threads}
-        for name in OUTPUTS:
-            if name != "denoise":
-                self._graph(name)  # What cannot run here is told before any work.
+        if provider == "cuda" and torch.cuda.is_available():
+            self._options["stream"] = torch.cuda.Stream()  # One for all graphs: they run one after the other.
+        for name in ("encoder", "network", "noise_table", "factor_table"):
+            self._graph(name)  # What cannot run here is told before any work.
         if provider == "cuda" and not torch.cuda.is_available():
             raise InputError("provider: got cuda, expected a torch that has it too: the solver runs there")
         self._template = torch.empty(0, device=provider)
@@ -187,6 +214,10 @@ class OnnxSession(ExportedSession):
 
     def _run(self, graph: str, given: dict[str, Tensor]) -> list[Tensor]:
         return self._graph(graph)(given, OUTPUTS[graph])
+
+    def _tiles_of(self, graph: str) -> Tiles:
+        # Frames of pixels are large, samples of a prior small; either is worked on in few pieces.
+        return Tiles(4 if graph.startswith("first_stage") else 4096, fixed=False)
 
     def _graph(self, name: str) -> OpenGraph:
         if name not in self._open:

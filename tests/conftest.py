@@ -2,6 +2,9 @@
 
 import os
 import random
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +63,25 @@ def _randomise(model, seed=0):
             else:
                 value.copy_(0.2 * unit + (1.0 if "norm" in name and name.endswith("weight") else 0.0))
     return model.eval()
+
+
+@pytest.fixture
+def disk(tmp_path, request):
+    """Mount a disk of its own, of 12 MB or the number of them given as its parameter, where that is allowed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid():
+        pytest.skip("mounting takes root")
+    size = f"size={getattr(request, 'param', 12)}m"
+    if subprocess.run([mount, "-t", "tmpfs", "-o", size, "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    for _ in range(20):
+        if not subprocess.run(["umount", folder], capture_output=True).returncode:
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{folder} is still mounted")
 
 
 def pytest_runtest_setup(item):

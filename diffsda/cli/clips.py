@@ -8,7 +8,7 @@ from diffsda.cli.options import WithModel
 from diffsda.doctor import compiling
 from diffsda.errors import InputError, MissingPackage
 from diffsda.export import manifest
-from diffsda.export.session import OnnxSession
+from diffsda.export.session import ExportedSession, OnnxSession
 from diffsda.inference import Execution, Session
 from diffsda.model import DiffSDA
 
@@ -21,14 +21,18 @@ def open_model(path: str, device: str) -> DiffSDA:
     return load(path, device=join(device).device)
 
 
-def open_session(path: str, options: WithModel) -> Session | OnnxSession:
+def open_session(path: str, options: WithModel) -> Session | ExportedSession:
     """Load a model as ``open_model`` and prepare it to run as the options say; or open an exported folder.
 
     Raises: InputError for what the device, or the export, cannot do; MissingPackage where there is nothing to compile
-    with, or no ONNX Runtime.
+    with, or no ONNX Runtime or TensorRT.
     """
     if (Path(path) / manifest.NAME).is_file():
         return _open_exported(path, options)
+    if options.runtime != "auto":
+        raise InputError(
+            f"--runtime: got {options.runtime} for {path}, expected an exported folder: `diffsda export` makes one"
+        )
     # First, so that what cannot be is refused before a large file is read.
     execution = Execution(precision=options.precision, layout=options.layout, route=options.route, tile=options.tile)
     model = open_model(path, options.device)
@@ -39,7 +43,7 @@ def open_session(path: str, options: WithModel) -> Session | OnnxSession:
     return Session(model, execution)
 
 
-def _open_exported(path: str, options: WithModel) -> OnnxSession:
+def _open_exported(path: str, options: WithModel) -> ExportedSession:
     held = manifest.read(path)
     if options.precision not in ("auto", held.precision):
         raise InputError(
@@ -49,8 +53,21 @@ def _open_exported(path: str, options: WithModel) -> OnnxSession:
     for name in ("route", "layout"):
         if getattr(options, name) != "auto":
             raise InputError(f"--{name}: got {getattr(options, name)} for {path}, an export, expected a model file")
+    if options.runtime == "tensorrt":
+        return _open_engines(Path(path), options)
     provider = "cuda" if options.device.startswith("cuda") else "cpu"
     return OnnxSession(path, provider=provider, tile=options.tile)
+
+
+def _open_engines(folder: Path, options: WithModel) -> ExportedSession:
+    from diffsda.export.engine_name import tile_of_engines
+    from diffsda.export.engine_session import EngineSession
+
+    if options.device == "cpu":
+        raise InputError("--device: got cpu with --runtime tensorrt, expected cuda: engines run on nothing else")
+    tile = tile_of_engines(folder, ("encoder", "network"), frames=options.tile)
+    device = "cuda" if options.device == "auto" else options.device
+    return EngineSession(folder, clips=tile.clips, frames=tile.frames, device=device)
 
 
 def fresh_file(path: Path, *, overwrite: bool) -> None:

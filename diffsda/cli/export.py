@@ -32,11 +32,15 @@ class Options:
     """Write the whole sampler as one graph, too."""
     steps: int | None = None
     """Solver steps of that sampler; left open, the recipe's."""
+    prior: Path | None = None
+    """The model's prior, to be written too; left open, prior.safetensors in the run folder, where there is one."""
+    first_stage: Path | None = None
+    """The first stage of a model of latents, to be written too: pixels to latents and back."""
     check: Path | None = None
     """An exported folder: run all runtimes this host has on it and say how far they are from the model."""
     overwrite: bool = False
     """Replace an earlier export, its engines included."""
-    clips: tuple[int, ...] = (1, 4, 16)
+    clips: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = (1, 4, 16)
     """tensorrt: an engine for each of these numbers of clips; triton-server: the engines' (one number)."""
     frames: int | None = None
     """tensorrt: frames of a clip; left open, the recipe's."""
@@ -99,7 +103,7 @@ def _export(source: str, out: Path, options: Options) -> int:
     from diffsda.export.onnx import check_folder, export
 
     check_folder(out, overwrite=options.overwrite)
-    model = load(source)
+    model, parts = load(source), _parts(source, options)
     plan = None
     if options.sampler:
         sampling = model.recipe.sampling
@@ -109,7 +113,9 @@ def _export(source: str, out: Path, options: Options) -> int:
     elif options.steps is not None:
         raise InputError("--steps: got a number without --sampler, expected both: solvers outside choose their own")
     with telling("export") as tell:
-        manifest = export(model, out, precision=options.precision, sampler=plan, overwrite=options.overwrite, tell=tell)
+        manifest = export(
+            model, out, precision=options.precision, sampler=plan, overwrite=options.overwrite, tell=tell, **parts
+        )
     rows: list[dict[str, Any]] = [
         {"graph": name, "file": g.file, "bytes": g.bytes, "error": g.error, "bound": g.bound, "measured": g.measured}
         for name, g in manifest.graphs.items()
@@ -128,10 +134,26 @@ def _export(source: str, out: Path, options: Options) -> int:
     return 0
 
 
+def _parts(source: str, options: Options) -> dict[str, Any]:
+    """Load what goes into the export beside the model."""
+    import torch
+
+    from diffsda.cli.priors import open_prior, place
+
+    parts: dict[str, Any] = {}
+    if options.prior is not None or (Path(source).is_dir() and place(source, None).is_file()):
+        parts["prior"] = open_prior(source, options.prior, torch.device("cpu"))
+    if options.first_stage is not None:
+        from diffsda.firststage.files import load_first_stage
+
+        parts["first_stage"] = load_first_stage(options.first_stage)
+    return parts
+
+
 def _build(folder: Path, options: Options) -> int:
     """Build engines of an exported folder."""
     from diffsda.cli.progress import telling
-    from diffsda.export.engine import GRAPHS, build_engines
+    from diffsda.export.engine import build_engines, buildable
     from diffsda.export.engine_plan import BuildOptions
 
     # After an export, --out is the exported folder itself.
@@ -145,7 +167,7 @@ def _build(folder: Path, options: Options) -> int:
     )
     built = []
     with telling("export") as tell:
-        for graph in GRAPHS:
+        for graph in buildable(folder):
             tell(f"{graph}: building engines for {', '.join(map(str, options.clips))} clips")
             built += build_engines(
                 folder,
@@ -209,13 +231,16 @@ def _check(folder: Path, *, as_json: bool) -> int:
         plain = [{k: None if v != v else v for k, v in vars(verdict).items()} for verdict in verdicts]
         print(json.dumps([{**row, "good": verdict.good} for row, verdict in zip(plain, verdicts)]))
     else:
-        print(f"{'runtime':20} {'factors':>9} {'sample':>9} {'bound':>8} {'seconds':>8}")
+        parts = sorted({name for v in verdicts for name in v.parts})
+        heads = "".join(f" {name.removeprefix('first_stage_'):>9}" for name in parts)
+        print(f"{'runtime':20} {'factors':>9} {'sample':>9}{heads} {'bound':>8} {'seconds':>8}")
         for v in verdicts:
             if v.skipped:
                 print(f"{v.runtime:20} skipped: {v.skipped}")
             else:
                 word = "" if v.good else "  TOO FAR"
-                print(f"{v.runtime:20} {v.factors:9.1e} {v.sample:9.1e} {v.bound:8.0e} {v.seconds:8.3f}{word}")
+                found = "".join(f" {v.parts[name]:9.1e}" for name in parts)
+                print(f"{v.runtime:20} {v.factors:9.1e} {v.sample:9.1e}{found} {v.bound:8.0e} {v.seconds:8.3f}{word}")
     ran = [v for v in verdicts if not v.skipped]
     if not ran:
         raise InputError(f"{folder}: no runtime could be run here, expected ONNX Runtime: pip install 'diffsda[onnx]'")

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from diffsda.cli.options import WithModel, parse
 from diffsda.errors import InputError
+
+if TYPE_CHECKING:
+    from diffsda.export.infer import Task
+    from diffsda.export.infer.pixels import Pixels
+    from diffsda.export.session import ExportedSession
+    from diffsda.inference import Session
+    from diffsda.prior.latent import LatentPrior
+    from diffsda.recipe import Clips as Form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +31,12 @@ class Options:
     """Do a task for every clip of a job. What is there is not done again: to go on, give the same command."""
 
     job: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="JOB")]
-    """A folder of .npz, .npy or .safetensors files, each one clip x (V, ...) or a batch x (N, V, ...); or a JSON-lines
-    file with {"key", "path"} a line, {"key", "static", "dynamic"} for swaps."""
+    """A folder of .npz, .npy or .safetensors files, each one clip x (V, ...) or a batch x (N, V, ...), of videos,
+    recordings or tables; or a JSON-lines file with {"key", "path"} a line, {"key", "static", "dynamic"} for swaps; for
+    generate a number of clips, or {"key"} a line."""
     model: str
     """A model file, a run folder, or an exported folder."""
-    task: Literal["encode", "reconstruct", "swap"]
+    task: Literal["encode", "reconstruct", "swap", "generate", "traverse"]
     """What to do with each clip."""
     out: Path
     """Folder for the results: clips/, results.jsonl, failed.jsonl."""
@@ -40,8 +46,30 @@ class Options:
     """Solver steps T; left open, the model's."""
     tile: int | None = None
     """Clips worked on at once; left open, what suits the model and the device."""
-    noise: Literal["own", "fresh", "dynamic", "static", "shared"] | None = None
-    """Start noise. reconstruct: own (usual) or fresh. swap: dynamic (usual), static, fresh or shared."""
+    noise: Literal["own", "fresh", "dynamic", "static", "shared", "recipe"] | None = None
+    """Start noise. reconstruct: own (usual) or fresh. swap: dynamic (usual), static, fresh or shared. generate: recipe
+    (usual), fresh or shared."""
+    first_stage: str | None = None
+    """For a model of latents: the first stage they were made with (a file, a run, or the exported folder), so that
+    clips are pixels here; results are bytes."""
+    prior: Path | None = None
+    """generate, traverse: the model's prior; left open, prior.safetensors in the run folder, or the exported one."""
+    prior_steps: int | None = None
+    """generate: steps of the prior's sampler; left open, the prior's own number."""
+    factor: Literal["static", "dynamic"] = "static"
+    """traverse: what to walk in; dynamic factors are moved alike in every frame."""
+    component: int = 1
+    """traverse: which component to walk along, from 1, those that explain most first."""
+    alphas: tuple[float, ...] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+    """traverse: how far to go; 0 is the clip's reconstruction."""
+    basis: Path | None = None
+    """traverse: a file with components, as `diffsda traverse` writes it; left open, found in samples of the prior."""
+    samples: int = 2**15
+    """traverse: samples of the prior to find components in."""
+    write: Literal["npz", "mp4"] = "npz"
+    """What results are kept as; mp4 is for clips of pictures, a traversal's side by side."""
+    fps: float = 25.0
+    """Frames a second of an mp4."""
     shard: str | None = None
     """I/N: do part I, from 0, of N; left open, the process's share under torchrun, else all."""
     readers: int = 2
@@ -54,6 +82,8 @@ class Options:
     """Eagerly, as one CUDA graph, or through torch.compile (slow to begin); auto is the fastest known."""
     layout: Literal["auto", "channels_last", "contiguous"] = "auto"
     """Of video activations; auto is channels_last on CUDA, contiguous on the CPU."""
+    runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    """Of an exported folder: what runs it. auto is onnxruntime; tensorrt takes the engines in the folder."""
     as_is: bool = False
     """The clips are in the model's units already: do not whiten them, nor undo it."""
     json: bool = False
@@ -64,6 +94,7 @@ def run(argv: list[str]) -> int:
     """Work through a job; return 1 if a clip failed, 128 and the signal if one stopped it."""
     options = parse(Options, argv, "infer", "Do a task for every clip of a job.")
     from diffsda.cli.clips import open_session
+    from diffsda.cli.progress import clip_bar
     from diffsda.export.infer import TASKS, Settings, read_job
     from diffsda.export.infer import run as infer
     from diffsda.train.parallel import leave
@@ -78,17 +109,28 @@ def run(argv: list[str]) -> int:
         as_is=options.as_is,
         shard=_shard(options.shard),
         readers=options.readers,
+        write=options.write,
+        fps=options.fps,
     )
     # Before a large model is read.
-    job = read_job(options.job, TASKS[options.task].fields)
-    how = WithModel(device=options.device, precision=options.precision, route=options.route, layout=options.layout)
+    job = read_job(options.job, TASKS[options.task].fields, _form(options.model))
+    how = WithModel(
+        device=options.device,
+        precision=options.precision,
+        route=options.route,
+        layout=options.layout,
+        runtime=options.runtime,
+        first_stage=options.first_stage,
+        as_is=options.as_is,
+    )
     others: list[Any] = []
     try:
-        session = open_session(options.model, how)
-        _get_to_know(others)
         with clip_bar(f"infer {options.task}") as say:
-            digest = _digest(options.model)
-            summary = infer(session, job, options.task, options.out, settings, model=digest, progress=say)
+            session = open_session(options.model, how)
+            _get_to_know(others)
+            digest, pixels = _digest(options.model), _pixels(session, how)
+            task = _task(session, options)
+            summary = infer(session, job, task, options.out, settings, model=digest, pixels=pixels, progress=say)
         if summary.signal is None:
             _meet(others)
     finally:
@@ -106,48 +148,10 @@ def run(argv: list[str]) -> int:
         )
     if summary.signal is not None:
         left = summary.clips - summary.skipped - summary.done - len(summary.failed)
-        print(
-            f"stopped by signal {summary.signal} with {left} clips to do; go on with the same command", file=sys.stderr
-        )
+        word = "interrupted" if summary.signal == signal.SIGINT else "terminated"
+        print(f"{word} with {left} clips to do; the same command goes on", file=sys.stderr)
         return 128 + summary.signal
     return 1 if summary.failed else 0
-
-
-@contextmanager
-def clip_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Watch clips go by, with clips/s and the time left: a bar on a terminal, else a line now and then."""
-    if not sys.stderr.isatty():
-        yield _Lines(description).say
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task, began = bar.add_task(description, total=None), time.monotonic()
-
-        def show(done: int, total: int) -> None:
-            rate = done / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=done, total=total, description=f"{description}  {rate:.3g} clips/s")
-
-        yield show
-
-
-class _Lines:
-    """A line every half minute: short work needs no words."""
-
-    def __init__(self, description: str) -> None:
-        self.description, self.began = description, time.monotonic()
-        self.said = self.began
-
-    def say(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.said < 30:
-            return
-        self.said = now
-        rate = done / (now - self.began)
-        left = timedelta(seconds=round((total - done) / max(rate, 1e-9)))
-        print(f"{self.description}: clip {done}/{total}, {rate:.3g} clips/s, {left} left", file=sys.stderr)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -159,14 +163,90 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
+def _form(model: str) -> Form | None:
+    """Return what a model sees, from its head alone; None where it cannot be read, which opening it will tell."""
+    from diffsda.errors import DiffSDAError
+    from diffsda.export import manifest
+    from diffsda.header import newest, read_header
+    from diffsda.recipe import Recipe
+
+    try:
+        if (Path(model) / manifest.NAME).is_file():
+            return manifest.read(model).recipe.clips
+        about = read_header(newest(model)).ours()
+        return None if about is None else Recipe.from_dict(about["recipe"]).clips
+    except (DiffSDAError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _pixels(session: Session | ExportedSession, how: WithModel) -> Pixels | None:
+    """Return the first stage that was asked for, around a session."""
+    from diffsda.cli.units import Units
+    from diffsda.export import manifest
+    from diffsda.export.infer.pixels import Pixels
+    from diffsda.export.parts import ExportedStage, PreparedStage
+    from diffsda.export.session import ExportedSession
+    from diffsda.firststage.latents import LatentSpace
+    from diffsda.inference.execution import TYPES
+
+    if how.first_stage is None:
+        return None
+    if not (Path(how.first_stage) / manifest.NAME).is_file():
+        space = Units.of(session, how).space
+    elif not isinstance(session, ExportedSession) or session.folder.resolve() != Path(how.first_stage).resolve():
+        raise InputError(f"--first-stage: got {how.first_stage}, an export, expected it to be that of --model")
+    else:
+        tell = lambda words: print(f"warning: {words}", file=sys.stderr)  # noqa: E731
+        space = LatentSpace(ExportedStage(session), session.whitening, tell=tell)
+    assert space is not None
+    precision = session.report()["precision"]
+    if space.first_stage.device.type == "cuda" and precision != "float32" and not isinstance(session, ExportedSession):
+        stage: Any = space.first_stage
+        space = LatentSpace(PreparedStage(stage, TYPES[precision]), space.whitening, tell=space.tell)
+    return Pixels(space, session.recipe)
+
+
+def _task(session: Session | ExportedSession, options: Options) -> Task:
+    """Return the task with what it alone needs."""
+    from diffsda.export.infer.basis import from_prior, read_basis
+    from diffsda.export.infer.tasks import task_named
+
+    own: dict[str, Any] = {}
+    if options.task == "generate":
+        prior, digest = _prior(session, options)
+        own = {"prior": prior, "prior_digest": digest, "prior_steps": options.prior_steps}
+    elif options.task == "traverse":
+        encoder = session.recipe.encoder
+        if options.basis is not None:
+            width = encoder.static if options.factor == "static" else encoder.dynamic
+            basis = read_basis(options.basis, options.factor, width)
+        else:
+            prior, _ = _prior(session, options)
+            basis = from_prior(prior, options.factor, options.component, samples=options.samples, seed=options.seed)
+        own = {"basis": basis, "component": options.component, "alphas": options.alphas}
+    return task_named(options.task, session, noise=options.noise, steps=options.steps, **own)
+
+
+def _prior(session: Session | ExportedSession, options: Options) -> tuple[LatentPrior, str]:
+    """Return the prior of a model, and a digest that names it."""
+    from diffsda.cli.priors import open_prior, place
+    from diffsda.export import manifest
+    from diffsda.export.parts import ExportedPrior
+    from diffsda.export.session import ExportedSession
+
+    if options.prior is None and isinstance(session, ExportedSession) and session.manifest.prior is not None:
+        return ExportedPrior(session), session.manifest.graphs["prior"].digest
+    prior = open_prior(options.model, options.prior, session._like().device)
+    return prior, manifest.sha256(place(options.model, options.prior))
+
+
 def _digest(model: str) -> str:
     """Return the SHA-256 of a model file, or of an export's manifest: a name for the model."""
     from diffsda.export import manifest
     from diffsda.header import newest
 
     about = Path(model) / manifest.NAME
-    with (about if about.is_file() else newest(model)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return manifest.sha256(about if about.is_file() else newest(model))
 
 
 def _get_to_know(others: list[Any]) -> None:

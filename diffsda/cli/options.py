@@ -36,6 +36,8 @@ class WithModel:
     """The clips are in the model's units already: do not whiten them, nor undo it."""
     first_stage: str | None = None
     """For a model of latents: the first stage they were made with (a file or run), so that clips are pixels here."""
+    runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    """Of an exported folder: what runs it. auto is onnxruntime; tensorrt takes the engines in the folder."""
     overwrite: bool = False
     """Replace files that exist."""
 

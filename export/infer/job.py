@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from diffsda.errors import InputError
-from diffsda.export.infer.sources import READERS, count
+from diffsda.export.infer.sources import READERS, count, endings
+from diffsda.recipe import Clips as Form
+
+MOST = 100_000_000
+"""Clips that a number may ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +41,36 @@ class Job:
         return self.items[index::count]
 
 
-def read_job(path: str | os.PathLike[str], fields: tuple[str, ...] = ("path",)) -> Job:
-    """Read a job, without reading any clip.
+def read_job(path: str | os.PathLike[str], fields: tuple[str, ...] = ("path",), form: Form | None = None) -> Job:
+    """Read a job, without reading any clip (a table apart, whose series have to be counted).
 
     A folder is all files below it that a reader knows by their ending; a file's key is its path in the folder without
     the ending. Hidden files are passed over. Any other file is JSON lines: an object a line with a key and, for each
     of ``fields``, a path (from the job file's folder). A batch file stands for its clips, with keys KEY/0, KEY/1, ...;
-    the donors of a swap are one clip a file.
+    the donors of a swap are one clip a file. ``form``: what the model sees, so that other kinds of files are passed
+    over. A task that needs no clips (no ``fields``) takes a number besides, for keys from 0 on.
     Raises: InputError, with file and line, for a job that is not there, empty, or malformed, and for two items of one
     key.
     """
     path = Path(path)
+    if not fields and path.name == str(path) and path.name.isdecimal():
+        if not 0 < int(path.name) <= MOST:
+            raise InputError(f"job: got {path}, expected a number of clips from 1 to {MOST}")
+        return Job(path, tuple(Item(str(number), ()) for number in range(int(path.name))))
     if path.is_dir() or path.suffix.lower() in READERS:
         if fields != ("path",):
             raise InputError(
                 f"{path}: got a {'folder' if path.is_dir() else 'file of clips'}, expected a JSON-lines file with "
-                f"{', '.join(('key', *fields))} on each line"
+                f"{', '.join(('key', *fields))} on each line{'' if fields else ', or a number of clips'}"
             )
         if not path.exists():
             raise InputError(f"{path}: no such file, expected a folder of clips, a file of clips, or a JSON-lines file")
-        told = _files(path)
+        told = _files(path, endings(form))
     else:
         told = _lines(path, fields)
     items, seen = [], dict[str, str]()
     for where, key, paths in told:
-        for item in _rows(key, paths):
+        for item in _rows(key, paths, form):
             if item.key in seen:
                 raise InputError(
                     f"{where}: key {item.key!r} is that of {seen[item.key]} too, expected a key of its own for each "
@@ -70,13 +79,13 @@ def read_job(path: str | os.PathLike[str], fields: tuple[str, ...] = ("path",)) 
             seen[item.key] = where
             items.append(item)
     if not items:
-        what = f"files ending in {', '.join(READERS)}" if path.is_dir() else "at least one line"
+        what = f"files ending in {', '.join(endings(form))}" if path.is_dir() else "at least one line"
         raise InputError(f"{path}: got nothing to do, expected {what}")
     return Job(path, tuple(items))
 
 
-def _rows(key: str, paths: tuple[Path, ...]) -> Iterator[Item]:
-    rows = count(paths[0]) if len(paths) == 1 else None
+def _rows(key: str, paths: tuple[Path, ...], form: Form | None) -> Iterator[Item]:
+    rows = count(paths[0], form) if len(paths) == 1 else None
     if rows is None:
         yield Item(key, paths)
     else:
@@ -84,14 +93,14 @@ def _rows(key: str, paths: tuple[Path, ...]) -> Iterator[Item]:
         yield from (Item(f"{key}/{row}", paths, row) for row in range(rows)) if rows else [Item(key, paths)]
 
 
-def _files(path: Path) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
+def _files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
     found = [path]
     if path.is_dir():
         found = []
         for folder, inner, names in os.walk(path):
             inner[:] = [name for name in inner if not name.startswith(".")]
             found += [Path(folder, name) for name in names if not name.startswith(".")]
-    for file in sorted(p for p in found if p.suffix.lower() in READERS):
+    for file in sorted(p for p in found if p.suffix.lower() in suffixes or p == path):
         name = file.relative_to(path).with_suffix("") if path.is_dir() else Path(file.stem)
         yield str(file), name.as_posix(), (file,)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ class Results:
     cut short, when a process or a machine died, is as if it had not been written.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        """Open a folder, or make it.
+    def __init__(self, folder: Path, about: dict[str, Any], suffix: str = ".npz") -> None:
+        """Open a folder, or make it; ``suffix`` is what names of results end in.
 
         Raises: InputError for a folder of other results, of anything else, or one that cannot be written.
         """
-        self.folder = folder
+        self.folder, self.suffix = folder, suffix
         try:
             folder.mkdir(parents=True, exist_ok=True)
             strange = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
@@ -99,10 +100,14 @@ class Results:
         lines = _read(self.folder / RESULTS)
         return {line["key"] for line in lines if Path(str(line.get("file"))).name in there}
 
+    def file(self, key: str) -> Path:
+        """Return where the result of a key is, or is to be."""
+        return self.folder / CLIPS / file_name(key, self.suffix)
+
     def older(self, item: Item) -> bool:
         """Whether a result is older than a file it was made from: that holds another clip now."""
         try:
-            made = (self.folder / CLIPS / file_name(item.key)).stat().st_mtime_ns
+            made = self.file(item.key).stat().st_mtime_ns
             return any(path.stat().st_mtime_ns > made for path in item.paths)
         except OSError:
             return True  # What is wrong with it, reading will tell.
@@ -158,10 +163,16 @@ def _compare(folder: Path, about: dict[str, Any]) -> None:
         raise InputError(f"{folder / ABOUT}: is damaged, expected what made these results; use a new folder") from None
     for name in (*about, *held):
         if held.get(name) != about.get(name):
+            got, expected = (_shown(one.get(name)) for one in (about, held))
             raise InputError(
-                f"{name}: got {about.get(name)!r}, expected {held.get(name)!r} as in {folder / ABOUT}: results of both "
-                "would be mixed; use a new folder"
+                f"{name}: got {got}, expected {expected} as in {folder / ABOUT}: results of both would be mixed; use "
+                "a new folder"
             )
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a person reads it: the beginning of a digest is enough to tell two apart."""
+    return repr(value[:12] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

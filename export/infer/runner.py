@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ from diffsda.data.arrays import write
 from diffsda.disentangler import Disentangler
 from diffsda.errors import DiffSDAError, InputError
 from diffsda.export.infer.job import Job, read_job
-from diffsda.export.infer.keys import file_name, seed_of
+from diffsda.export.infer.keys import seed_of
 from diffsda.export.infer.loading import Failure, Loaded, Loader
 from diffsda.export.infer.pipeline import Pipeline
+from diffsda.export.infer.pixels import Pixels, to_video
 from diffsda.export.infer.results import CLIPS, FAILED, RESULTS, Results
 from diffsda.export.infer.tasks import Task, task_named
-from diffsda.export.infer.tiles import Sizes, check_tile, compute, gathered
+from diffsda.export.infer.tiles import Sizes, begin, check_tile, gathered
+from diffsda.export.manifest import sha256
+from diffsda.recipe import Clips as Form
 from diffsda.train.interrupt import Interrupt
 
 FORMAT = 1
@@ -50,6 +54,10 @@ class Settings:
     """Threads that read."""
     writers: int = 4
     """Threads that write: they mostly wait for the disk."""
+    write: Literal["npz", "mp4"] = "npz"
+    """What results are kept as: arrays, or pictures alone, as a video."""
+    fps: float = 25.0
+    """Frames a second of videos that are written."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +91,19 @@ Say = Callable[[int, int], None]
 def run(
     session: Disentangler,
     job: Job | str | os.PathLike[str],
-    task: Task | Literal["encode", "reconstruct", "swap"] | str,
+    task: Task | str,
     out: str | os.PathLike[str],
     settings: Settings | None = None,
     *,
     model: str | None = None,
+    pixels: Pixels | None = None,
     progress: Say = lambda done, total: None,
 ) -> Summary:
     """Do a task for every clip of a job; write a file for each under ``out``. What is there already is not done again.
 
     ``session``: whatever runs a model. ``model``: a digest that names the model; None works one out from what the
-    session makes of a fixed clip. ``task``: a name or a ``Task``, whose own steps and noise then count.
+    session makes of a fixed clip. ``task``: a name or a ``Task``, whose own steps and noise then count. ``pixels``: the
+    first stage of a model of latents, for clips of pixels.
     Results' bytes depend on the clip, its key and what ``infer.json`` says, on the same kind of machine; not on the
     order or the parts of the job, on what failed, or on how often it was stopped. A clip that cannot be worked on goes
     into ``failed.jsonl`` and is tried again next time. SIGINT and SIGTERM finish what is in flight.
@@ -108,7 +118,8 @@ def run(
     if isinstance(task, str):
         task = task_named(task, session, noise=settings.noise, steps=settings.steps)
     part, parts = _shard(settings.shard)
-    job = job if isinstance(job, Job) else read_job(job, task.fields)
+    form = session.recipe.clips if pixels is None else pixels.form
+    job = job if isinstance(job, Job) else read_job(job, task.fields, form)
     _apart(job.path, Path(out))
     about = {
         "format": FORMAT,
@@ -119,9 +130,28 @@ def run(
         "as_is": settings.as_is,
         "execution": _execution(session),
     }
-    results = Results(Path(out), about)
+    if pixels is not None:
+        if settings.as_is:
+            raise InputError("as_is: got it with a first stage, expected one of them: pixels are in no model's units")
+        about["first_stage"] = pixels.digest
+    if settings.write == "mp4":
+        _check_video(task, form, settings)
+        about["write"] = f"mp4 at {settings.fps:g} frames a second"
+    results = Results(Path(out), about, f".{settings.write}")
     with results.at_work(part, parts):
-        return _Run(session, task, results, settings, tile, progress).work(job, part, parts)
+        return _Run(session, task, results, settings, tile, progress, pixels).work(job, part, parts)
+
+
+def _check_video(task: Task, form: Form, settings: Settings) -> None:
+    if not task.clips or form.modality != "video" or form.latent or form.channels != 3:
+        raise InputError(f"write: got mp4 for {task.name} with a model of {form.modality}, expected clips of pictures")
+    if not 0 < settings.fps <= 1000:
+        raise InputError(f"fps: got {settings.fps}, expected frames a second from above 0 to 1000")
+
+
+def tiles_ahead(session: Disentangler) -> int:
+    """Return how many tiles are begun before the results of one are waited for."""
+    return int(session._like().is_cuda)
 
 
 def fingerprint(session: Disentangler) -> str:
@@ -150,12 +180,19 @@ class _Run:
     """One run over one part of a job."""
 
     def __init__(
-        self, session: Disentangler, task: Task, results: Results, settings: Settings, tile: int, progress: Say
+        self,
+        session: Disentangler,
+        task: Task,
+        results: Results,
+        settings: Settings,
+        tile: int,
+        progress: Say,
+        pixels: Pixels | None,
     ) -> None:
         self.session, self.task, self.results, self.settings, self.progress = session, task, results, settings, progress
-        self.tile = tile
-        self.loader = Loader(session, as_is=settings.as_is)
-        self.sizes = Sizes(task, session, tile)
+        self.tile, self.pixels, self.ahead = tile, pixels, tiles_ahead(session)
+        self.loader = Loader(session, as_is=settings.as_is, pixels=pixels)
+        self.sizes = Sizes(task, session, tile, pixels)
         self.execution = _execution(session)
         self.failed: dict[str, str] = {}
         self.stale: set[str] = set()
@@ -197,24 +234,38 @@ class _Run:
         )
 
     def _made(self, arriving: Iterator[Loaded | Failure]) -> Iterator[Failure | _Made]:
-        """Yield failures as they come, and results as tiles fill."""
+        """Yield failures as they come, and results as tiles fill.
+
+        A GPU is given the next tile before the results of one are waited for, so that it always has work.
+        """
+        begun: deque[Iterator[Failure | _Made]] = deque()
         for ready in gathered(arriving, self.sizes, lambda: not self.stopping()):
             if isinstance(ready, Failure):
                 yield ready
                 continue
-            yield from self._tile(*ready)
+            begun.append(self._tile(*ready))
+            if len(begun) > self.ahead:
+                yield from begun.popleft()
             if self.stopping():
-                return
+                break
+        while begun:
+            yield from begun.popleft()
 
     def _tile(self, clips: list[Loaded], tile: int) -> Iterator[Failure | _Made]:
+        """Begin a tile; what is returned waits for its results."""
         began = time.monotonic()
         seeds = [seed_of(clip.key, self.settings.seed) for clip in clips]
         try:
-            made = compute(self.task, self.session, clips, seeds, tile)
+            wait = begin(self.task, self.session, clips, seeds, tile, self.pixels)
         except InputError as error:
             # What the task refuses, it refuses for all clips of these shapes.
-            yield from (Failure(clip.key, str(error)) for clip in clips)
-            return
+            return iter([Failure(clip.key, str(error)) for clip in clips])
+        return self._results(clips, tile, wait, began)
+
+    def _results(
+        self, clips: list[Loaded], tile: int, wait: Callable[[], dict[str, Any]], began: float
+    ) -> Iterator[Failure | _Made]:
+        made = wait()
         if _execution(self.session) != self.execution:
             raise DiffSDAError(
                 f"tile: got {tile} clips, for which memory ran out; smaller pieces would change the last bits of "
@@ -235,7 +286,7 @@ class _Run:
                 self._write(thing)
         if failure is not None:
             if failure.key in self.stale:  # A result of the clip that was there before would pass for this one's.
-                (self.results.folder / CLIPS / file_name(failure.key)).unlink(missing_ok=True)
+                self.results.file(failure.key).unlink(missing_ok=True)
             self.results.append(FAILED, {"key": failure.key, "status": "failed", "reason": failure.reason})
         with self.counting:
             if failure is not None:
@@ -249,14 +300,17 @@ class _Run:
             name: self.loader.restored(value) if name in self.task.clips else value
             for name, value in made.arrays.items()
         }
-        path = self.results.folder / CLIPS / file_name(made.key)
-        write(path, arrays, overwrite=True)
+        path = self.results.file(made.key)
+        if self.settings.write == "mp4":
+            to_video(path, arrays["x"], self.settings.fps)
+        else:
+            write(path, arrays, overwrite=True)
         self.results.append(
             RESULTS,
             {
                 "key": made.key,
                 "status": "done",
-                "digest": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "digest": sha256(path),
                 "seconds": round(made.seconds, 6),
                 "file": f"{CLIPS}/{path.name}",
             },

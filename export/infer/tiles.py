@@ -9,13 +9,18 @@ is tried.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from diffsda.disentangler import Disentangler
 from diffsda.errors import InputError
+from diffsda.export.infer.contents import to_floats
 from diffsda.export.infer.loading import Failure, Loaded
+from diffsda.export.infer.pixels import Pixels
 from diffsda.export.infer.tasks import Task
 
 Array = np.ndarray[Any, Any]
@@ -25,16 +30,59 @@ HELD = 2**28
 """Bytes of clips that wait for others of their shape before a tile goes out in part."""
 
 
-def compute(task: Task, session: Disentangler, clips: list[Loaded], seeds: list[int], tile: int) -> dict[str, Array]:
+def compute(
+    task: Task, session: Disentangler, clips: list[Loaded], seeds: list[int], tile: int, pixels: Pixels | None = None
+) -> dict[str, Array]:
     """Return a task's results for clips of one shape in a tile of ``tile``, padded with the last of them.
 
     Shapes: results (clips, ...).
     """
+    return begin(task, session, clips, seeds, tile, pixels)()
+
+
+def begin(
+    task: Task, session: Disentangler, clips: list[Loaded], seeds: list[int], tile: int, pixels: Pixels | None = None
+) -> Callable[[], dict[str, Array]]:
+    """Begin what ``compute`` does, and return a function that waits for it.
+
+    On a GPU the work, the way back to the host included, is then in its queue; elsewhere it is done.
+    """
     more = tile - len(clips)
     full = [*clips, *[clips[-1]] * more]
-    given = [np.stack([clip.clips[i] for clip in full]) for i in range(len(full[0].clips))]
+    given: list[Any] = [stacked([clip.clips[i] for clip in full]) for i in range(len(full[0].clips))]
+    if pixels is not None:
+        given = [pixels.latents(x) for x in given]
     made = task.run(session, given, [*seeds, *[seeds[-1]] * more])
-    return {name: value.detach().cpu().numpy()[: len(clips)] for name, value in made.items()}
+    if pixels is not None:
+        made = {name: pixels.bytes(value) if name in task.clips else value for name, value in made.items()}
+    if any(value.is_cuda for value in made.values()):
+        return _on_its_way(made, len(clips))
+    done = {name: value.detach().cpu().numpy()[: len(clips)] for name, value in made.items()}
+    return lambda: done
+
+
+def stacked(clips: list[Array]) -> Array:
+    """Return clips of one shape side by side; bytes stay bytes where all are."""
+    if len({clip.dtype for clip in clips}) > 1:
+        clips = [to_floats(clip) for clip in clips]
+    return np.stack(clips)
+
+
+def _on_its_way(made: dict[str, Tensor], count: int) -> Callable[[], dict[str, Array]]:
+    """Send results to the host behind the work that makes them."""
+    held = {}
+    for name, value in made.items():
+        held[name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+        held[name].copy_(value.detach(), non_blocking=True)
+    there = torch.cuda.Event()
+    there.record()
+
+    def wait() -> dict[str, Array]:
+        there.synchronize()
+        # Copies: the memory a GPU writes to is scarce and soon used again.
+        return {name: value.numpy()[:count].copy() for name, value in held.items()}
+
+    return wait
 
 
 class Sizes:
@@ -44,8 +92,8 @@ class Sizes:
     clip alone always has the same place.
     """
 
-    def __init__(self, task: Task, session: Disentangler, tile: int) -> None:
-        self.task, self.session, self.tile = task.short(), session, tile
+    def __init__(self, task: Task, session: Disentangler, tile: int, pixels: Pixels | None = None) -> None:
+        self.task, self.session, self.tile, self.pixels = task.short(), session, tile, pixels
         self.found: dict[Shapes, int] = {}
 
     def __call__(self, shapes: Shapes) -> int:
@@ -64,16 +112,20 @@ class Sizes:
             for i in range(size)
         ]
         try:
-            first = compute(self.task, self.session, clips, list(range(size)), size)
+            first = self._compute(clips, list(range(size)), size)
         except InputError:
             # What the task refuses for these shapes it refuses again, for clips that have a key to be told by.
             return False
         for turn in sorted({1, size // 2}):
             order = np.roll(np.arange(size), turn)
-            turned = compute(self.task, self.session, [clips[i] for i in order], order.tolist(), size)
+            turned = self._compute([clips[i] for i in order], order.tolist(), size)
             if any(turned[name].tobytes() != value[order].tobytes() for name, value in first.items()):
                 return True
         return False
+
+    def _compute(self, clips: list[Loaded], seeds: list[int], size: int) -> dict[str, Array]:
+        with nullcontext() if self.pixels is None else self.pixels.quiet():
+            return compute(self.task, self.session, clips, seeds, size, self.pixels)
 
 
 def gathered(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from diffsda.bench import gpu, gpu_network, machine, network_cases, tables
+from diffsda.bench import gpu, gpu_loader, gpu_network, machine, network_cases, pixels, tables
 from diffsda.bench.gpu import Clock
 from diffsda.bench.gpu_network import Job, work
 from diffsda.bench.gpu_record import Record
@@ -103,7 +103,10 @@ def test_jobs_without_time_are_named(record):
 def test_jobs_name_cases_and_contestants_there_are():
     everyone = {v for k, v in vars(network_cases).items() if k.isupper() and isinstance(v, str)}
     for job in gpu_network.jobs("/nowhere"):
-        assert set(job.cases) <= {*network_cases.SETTINGS, "equality"}
+        if job.part == "loader":
+            assert (job.cases, job.peers) == (gpu_loader.CASES, gpu_loader.PEERS)
+            continue
+        assert set(job.cases) <= {*network_cases.SETTINGS, "equality", pixels.CASE}
         assert set(job.peers) <= everyone
     # The plain rows of all three come before anything is compiled.
     parts = [job.part for job in gpu_network.jobs("/nowhere")]

@@ -4,9 +4,6 @@ import contextlib
 import json
 import os
 import resource
-import shutil
-import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -98,24 +95,6 @@ def test_a_limit_on_file_size(process, cli, shelf, many, golden, room):
     assert now.pop(log).startswith(before.pop(log))
     assert now == before
     assert sorted(contents(fresh)) == ["run/log.jsonl", "run/provenance.json", "run/recipe.json"]
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """Mount a disk of 12 MB, where that is allowed."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() or mount is None:
-        pytest.skip("mounting takes root")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    for _ in range(20):
-        if not subprocess.run(["umount", folder], capture_output=True).returncode:
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"{folder} is still mounted")
 
 
 def fill(folder, spare):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffsda.errors import InputError
-from diffsda.export import engine_session
+from diffsda.export import engine_session, reference
 from diffsda.export.engine_session import EngineSession
 from diffsda.export.onnxruntime import open_graph
 from diffsda.export.session import OUTPUTS
@@ -20,7 +20,7 @@ def opened(exported, monkeypatch):
 
     def stand_in(folder, graph, tile, **where):
         run = open_graph(folder / f"{graph}.onnx")
-        rows = tile.clips if graph == "encoder" else tile.clips * tile.frames
+        rows = tile.clips if graph in ("encoder", "prior") else tile.clips * tile.frames
 
         def engine(**given):
             assert {t.shape[0] for t in given.values()} == {rows}
@@ -66,3 +66,11 @@ def test_clips_of_other_lengths_are_refused(opened):
         session.encode(golden["x"][:, :-1])
     with pytest.raises(InputError, match="other lengths, expected"):
         session.encode(golden["x"], torch.full((len(golden["x"]),), 2))
+
+
+def test_samples_of_a_prior_come_in_tiles_too(opened):
+    _, _, session, calls = opened
+    held = reference.read(session.folder).parts["prior"]
+    z, t = (held[name].repeat_interleave(2, dim=0) for name in ("z", "t"))  # four rows, in tiles of three
+    assert far(session.part("prior", z, t), held["eps"].repeat_interleave(2, dim=0)) < 1e-5
+    assert calls == [("prior", CLIPS)] * 2

@@ -13,6 +13,7 @@ from diffsda.cli import main
 from diffsda.errors import CheckpointError, ExportError, InputError
 from diffsda.export import manifest, onnx, parity, tensorrt
 from diffsda.export.check import check
+from diffsda.export.engine import build_engines
 from diffsda.export.onnxruntime import open_graph
 from diffsda.export.session import OnnxSession
 from diffsda.factors import Factors
@@ -121,7 +122,8 @@ def test_what_the_files_say(exported, name):
 
     model, _, folder = exported(name)
     held = manifest.read(folder)
-    assert list(held.graphs) == [*GRAPHS, "sampler"]
+    parts = ["first_stage_encoder", "first_stage_decoder"] if name == "video_latent" else []
+    assert list(held.graphs) == [*GRAPHS, "sampler", "prior", *parts]
     assert held.recipe == model.recipe
     assert held.whitening == model.whitening
     for graph, about in held.graphs.items():
@@ -264,14 +266,26 @@ def test_engines_of_every_graph_by_the_command(exported, tmp_path, capsys, name,
     pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
     _, golden, folder = exported(name, precision)
     frames = str(golden["x"].shape[1])
-    words = ["--clips", "1", "4", "--frames", frames, "--levels", "63", "--json"]
+    words = ["--clips", "2", "--frames", frames, "--json"]
     assert main(["export", str(folder), "--to", "tensorrt", "--out", str(tmp_path), *words]) == 0
     built = json.loads(capsys.readouterr().out)
-    assert len(built) == 6, "encoder, network and denoise for each number of clips"
-    norms = manifest.read(folder).graphs["network"].operations.get("GroupNormalization", 0)
-    about = json.loads((tmp_path / f"{Path(next(p for p in built if 'network' in p)).name}.json").read_text())
-    assert about["normalizations"] >= norms
-    assert (norms > 10) == (name == "video_latent")
+    held = manifest.read(folder).graphs
+    built += [str(one.path) for one in build_engines(folder, graphs=rest(held), clips=[2], frames=5, levels=63)]
+    assert sorted(Path(path).name.partition("-")[0] for path in built) == sorted(held)
+    for path in built:
+        about = json.loads(Path(f"{path}.json").read_text())
+        kinds = held[about["graph"]].operations
+        norms = sum(kinds.get(kind, 0) for kind in ("GroupNormalization", "LayerNormalization"))
+        # The sampler's last evaluation is on top, the two of a step inside its loop.
+        norms *= 3 if about["graph"] == "sampler" else 1
+        assert about["normalizations"] == norms
+        assert f"{norms} of them native normalizations" in Path(f"{path}.log").read_text()
+    assert (held["network"].operations.get("GroupNormalization", 0) > 10) == (name == "video_latent")
+
+
+def rest(graphs):
+    """Those graphs that the command makes no engines of."""
+    return [graph for graph in graphs if graph.endswith("_table") or graph == "sampler"]
 
 
 def test_a_job_over_an_exported_folder(exported, tmp_path, capsys):

@@ -1,9 +1,6 @@
 """A disk that is really full in the middle of a job: one line, nothing lost, and with room again the job goes on."""
 
 import os
-import shutil
-import subprocess
-import time
 
 import pytest
 from infer_jobs import assert_whole, bytes_of, folder_of, infer, lines
@@ -11,24 +8,7 @@ from infer_jobs import assert_whole, bytes_of, folder_of, infer, lines
 from diffsda.errors import SaveError
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """Mount a disk of 2 MB, where that is allowed."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid():
-        pytest.skip("mounting takes root")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    for _ in range(20):
-        if not subprocess.run(["umount", folder], capture_output=True).returncode:
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"{folder} is still mounted")
-
-
+@pytest.mark.parametrize("disk", [2], indirect=True)
 def test_a_disk_that_fills_up(disk, tmp_path):
     job = folder_of(tmp_path / "job", 40)
     infer(job, tmp_path / "whole")

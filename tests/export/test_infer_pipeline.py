@@ -4,7 +4,9 @@ import threading
 import time
 
 import pytest
+from infer_jobs import bytes_of, folder_of, infer
 
+from diffsda.export.infer import runner
 from diffsda.export.infer.pipeline import Pipeline
 
 
@@ -129,3 +131,27 @@ def test_threads_end_with_the_run():
     test_an_error_in_writing_stops_all()
     pipeline(lambda unit: [unit], lambda thing: None, readers=4).run(range(9), through)
     assert threading.active_count() == before
+
+
+def test_a_tile_is_begun_before_the_one_before_it_is_waited_for(monkeypatch, tmp_path):
+    """As on a GPU, which is never without work then; what comes out is the same."""
+    job, said = folder_of(tmp_path / "job", 7, (5,)), []
+    infer(job, tmp_path / "plain", tile=2)
+    begin = runner.begin
+
+    def telling(task, session, clips, *rest):
+        keys = "".join(clip.key for clip in clips)
+        said.append(f"begin {keys}")
+        wait = begin(task, session, clips, *rest)
+
+        def told():
+            said.append(f"wait {keys}")
+            return wait()
+
+        return told
+
+    monkeypatch.setattr(runner, "begin", telling)
+    monkeypatch.setattr(runner, "tiles_ahead", lambda session: 1)
+    assert infer(job, tmp_path / "ahead", tile=2, readers=1).done == 7
+    assert bytes_of(tmp_path / "ahead") == bytes_of(tmp_path / "plain")
+    assert said == ["begin 01", "begin 23", "wait 01", "begin 45", "wait 23", "begin 6", "wait 45", "wait 6"]

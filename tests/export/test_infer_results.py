@@ -183,7 +183,7 @@ def test_broken_clips_fail_and_the_rest_goes_on(tmp_path):
     (job / "cut.npz").write_bytes((job / "0.npz").read_bytes()[:-30])
     (job / "empty.safetensors").write_bytes(b"")
     told = [{"key": path.stem, "path": str(path)} for path in sorted(job.iterdir())]
-    told += [{"key": "gone", "path": "gone.npz"}, {"key": "movie", "path": "a.mp4"}, {"key": "dir", "path": "job"}]
+    told += [{"key": "gone", "path": "gone.npz"}, {"key": "movie", "path": "a.txt"}, {"key": "dir", "path": "job"}]
     path = job_of(tmp_path / "job.jsonl", told)
     summary = infer(path, tmp_path / "out")
     reasons = {
@@ -197,7 +197,7 @@ def test_broken_clips_fail_and_the_rest_goes_on(tmp_path):
         "cut": "cut.npz: ",
         "empty": "empty.safetensors: ",
         "gone": "no such file",
-        "movie": "got suffix '.mp4', expected one of .npz",
+        "movie": "got suffix '.txt', expected one of .npz",
         "dir": "got suffix 'none'",
     }
     assert set(summary.failed) == set(reasons)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from golden_exports import prior_of
 from infer_jobs import (
     RECIPE,
     WHITENING,
@@ -17,7 +18,8 @@ from infer_jobs import (
 )
 
 from diffsda.data.arrays import write
-from diffsda.export.infer import TASKS, read_job, seed_of
+from diffsda.export.infer import TASKS, read_job, seed_of, task_named
+from diffsda.export.infer.basis import from_prior
 
 NOISES = [(name, noise) for name, kind in TASKS.items() for noise in kind.noises or (None,)]
 
@@ -30,12 +32,25 @@ def clips(tmp_path_factory):
 
 def records(clips, task):
     """A line for each clip; swaps pair it with the next, of another length more often than not."""
+    if task == "generate":
+        return [{"key": f"k{i}"} for i in range(11)]
     if task != "swap":
         return [{"key": f"k{i}", "path": str(clips / f"{i}.npz")} for i in range(11)]
     return [
         {"key": f"k{i}", "static": str(clips / f"{i}.npz"), "dynamic": str(clips / f"{(i + 1) % 11}.npz")}
         for i in range(11)
     ]
+
+
+def needing(task, runner, noise):
+    """A task with the prior or the components it needs; the name of one that needs neither."""
+    if task not in ("generate", "traverse"):
+        return task
+    prior = prior_of(runner, 5)
+    own = {"prior": prior, "prior_digest": "a prior"}
+    if task == "traverse":
+        own = {"basis": from_prior(prior, "dynamic", 1, samples=30), "alphas": (0.0, 1.0)}
+    return task_named(task, runner, noise=noise, **own)
 
 
 @pytest.mark.parametrize("hidden", [6, 8])
@@ -46,6 +61,7 @@ def test_order_shards_and_neighbours(task, noise, hidden, clips, tmp_path):
     if noise == "static":
         told = [{**line, "dynamic": line["static"]} for line in told]
     job = job_of(tmp_path / "job.jsonl", told)
+    task = needing(task, runner, noise)
     assert infer(job, tmp_path / "whole", task, runner, noise=noise).done == 11
     assert_whole(tmp_path / "whole", [line["key"] for line in told])
     whole = bytes_of(tmp_path / "whole")

@@ -92,7 +92,7 @@ def test_options_of_tasks():
     assert task_named("swap", runner, steps=2, noise="shared") == Swap(noise="shared", steps=2)
     assert task_named("swap", runner).short() == Swap(noise="dynamic", steps=2)
     for words, name, options in [
-        ("task: got 'generate', expected one of encode, reconstruct, swap", "generate", {}),
+        ("task: got 'paint', expected one of encode, reconstruct, swap, generate, traverse", "paint", {}),
         ("noise: got 'dynamic', expected one of own, fresh for reconstruct", "reconstruct", {"noise": "dynamic"}),
         ("noise: got 'own', expected one of dynamic, static, fresh, shared", "swap", {"noise": "own"}),
         ("steps: got 1, expected a whole number of at least 2", "swap", {"steps": 1}),

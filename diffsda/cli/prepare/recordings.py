@@ -56,7 +56,7 @@ class Series(Options):
     seed: int = 0
     """Of the shuffle that parts training from validation."""
     as_published: bool = False
-    """Make what the authors' code makes, slips included (docs/datasets.md lists them)."""
+    """Make what the authors' code makes, slips included (docs/datasets-audio-series.md lists them)."""
 
 
 @dataclass(frozen=True, kw_only=True)

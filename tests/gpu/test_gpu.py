@@ -15,16 +15,7 @@ from diffsda.train.parallel import Processes
 from diffsda.train.step import TrainStep
 
 pytestmark = pytest.mark.gpu
-GOLDEN = Path(__file__).parent / "golden"
-
-
-@pytest.fixture(autouse=True)
-def exact_products():
-    """TF32 would hide differences of the size looked for."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.mark.parametrize("name", ["video_latent", "timeseries"])
