@@ -36,7 +36,7 @@ demo-table: $(READY) ## the demo with seeds 0, 1 and 2, kept as a record and wri
 	$(RUN) -m diffsda.bench.tables README.md
 
 test: $(READY) ## the tests, with coverage (at most 15 minutes on 2 cores)
-	$(RUN) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(RUN) -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-full: $(READY) ## what is slow: soaks, packaging, the demo, the benches once
 	$(RUN) -m pytest -m slow
