@@ -74,9 +74,11 @@ def prepare(
     speaker, voice, language, gender, package, prompt, utterance (over all parts), chunk (windows of an utterance).
     Parts are by prompt, over all voices: no prompt of val or test is in train. The lists of trials (see
     ``speech_trials.read``) are on test. A killed run fetches nothing twice; the rest takes a minute and is done again.
-    Raises: InputError if packages cannot be had or hold nothing to train on; DiffSDAError if a download fails;
-    MissingPackage without soundfile; SaveError.
+    Raises: InputError if packages cannot be had, hold nothing to train on or ``threads`` is below 1; DiffSDAError if a
+    download fails; MissingPackage without soundfile; SaveError.
     """
+    if threads is not None and threads < 1:
+        raise InputError(f"--threads: got {threads}, expected at least 1")
     begin(out)
     trees = {p.name: fetch(p.name, out / STORE, root=root, tell=tell) for p in PACKAGES}
     found = {voice.name: recordings(voice, trees[voice.package].tree) for voice in VOICES}
@@ -211,6 +213,6 @@ def _words(made: Made) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in made.dataset.splits.items())
     trials = ", ".join(f"{name} {count}" for name, count in made.trials.items()) or "none"
     return (
-        f"{made.recordings} recordings became clips: {splits}; {made.short} left out with less than {LEAST} s of speech, "
-        f"{made.empty} published empty, {made.filled} filled up with silence; trials: {trials}"
+        f"{made.recordings} recordings became clips: {splits}; {made.short} left out with less than {LEAST} s of "
+        f"speech, {made.empty} published empty, {made.filled} filled up with silence; trials: {trials}"
     )

@@ -15,14 +15,14 @@ FOLDER = "licences"
 ATTRIBUTION = "ATTRIBUTION.txt"
 CHANGES = (
     "What was changed: the recordings were resampled to 8 kHz, trimmed of silence, brought to one level, turned into\n"
-    "log mel spectra and cut into windows. Prompts that are no speech, and other characters of the game, were left out.\n"
-    "The parts are under different licences: who passes clips on does so under the licence of the package they are from\n"
-    "(label 'package'), and with its file from this folder.\n"
+    "log mel spectra and cut into windows. Prompts that are no speech, and other characters of the game, were left\n"
+    "out. The packages are under different licences: who passes clips on does so under the licence of the package\n"
+    "they are from (label 'package'), and with its file from this folder.\n"
 )
 
 
 def write_licences(out: Path, trees: Mapping[str, Unpacked], problems: Problems) -> None:
-    """Write OUT/licences: each package's copyright file as it is, and who made what, on what terms, and what was changed.
+    """Write OUT/licences: each package's copyright file as it is; who made what, on what terms; what was changed.
 
     A package without such a file is a problem. Raises: SaveError.
     """

@@ -1,4 +1,4 @@
-"""The spoken prompts and dialogue that Debian packages hold: which packages, whose voices, what is said, what is held out."""
+"""The spoken prompts and dialogue in Debian packages: which packages, whose voices, what is said, what is held out."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ VOICES = (
     Voice("nl_small_fish", "fillets-ng-data-nl", "nl_small_fish", "nl", "female", "m"),
     Voice("nl_big_fish", "fillets-ng-data-nl", "nl_big_fish", "nl", "male", "v"),
 )
-"""Ten voices of nine people. Sex as the prompts' folders and the game's roles have it; the pitch of the fishes agrees."""
+"""Ten voices of nine people. Sex as the prompts' folders and the game's roles say it; the fishes' pitch agrees."""
 
 NO_SPEECH = frozenset(
-    "beep beeperr ascending-2tone descending-2tone confbridge-join confbridge-leave tt-monkeys".split()
+    ("beep", "beeperr", "ascending-2tone", "descending-2tone", "confbridge-join", "confbridge-leave", "tt-monkeys")
 )
 """Prompts that are tones, or monkeys, in every language; so is all in the folder silence."""
 EMPTY = frozenset(
@@ -122,14 +122,22 @@ def _dialogue(voice: Voice, tree: Path) -> dict[str, Path]:
 def split_of(prompt: str) -> str:
     """Return the part a prompt belongs to: a hash of its name decides, whatever else there is.
 
-    So a prompt is on one side for all voices, and stays there when a package is missing or gains prompts.
+    So a prompt is on one side for all voices, and stays there when a package is missing or gains prompts. Prompts that
+    may well be the same words go together: the international alphabet that one voice speaks besides its own, and lines
+    of a level that both fishes have.
     """
-    # The alphabet that one voice speaks in the international form too: the same words under another folder.
-    name = prompt.replace("phonetic/ICAO/", "phonetic/")
-    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    place = int.from_bytes(hashlib.sha256(_family(prompt).encode()).digest()[:8], "big") / 2**64
     if place < SHARES["test"]:
         return "test"
     return "val" if place < SHARES["test"] + SHARES["val"] else "train"
+
+
+def _family(prompt: str) -> str:
+    kind, _, name = prompt.partition("/")
+    if kind == "asterisk":
+        return f"{kind}/{name.replace('phonetic/ICAO/', 'phonetic/')}"
+    level, _, line = name.rpartition("/")
+    return f"{kind}/{level}/{re.sub('-[mv]-', '-', line, count=1)}"
 
 
 def summary(found: Mapping[str, list[Recording]]) -> str:

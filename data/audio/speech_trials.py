@@ -73,7 +73,7 @@ def make(labels: Mapping[str, Array], voices: tuple[str, ...]) -> list[Trials]:
     voice, prompt = labels["voice"][at], labels["prompt"][at]
     out = []
     for name, (pair, shared) in PAIRS.items():
-        codes = [voices.index(one) for one in pair]
+        codes = [code for code, one in enumerate(voices) if one in pair]
         ours = np.flatnonzero(np.isin(voice, codes))
         if len(np.unique(voice[ours])) < len(pair):
             continue
@@ -109,7 +109,7 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Trials]:
 
     The file is one JSON object: ``format`` 1; ``split``, the part whose clips are meant; ``label``, the label whose
     values name utterances; ``sets``, objects with ``name``, ``voices`` (two), ``shared`` (what the voices have in
-    common) and three lists of one length: ``first`` and ``second``, utterances, and ``same``, 1 for one speaker, else 0.
+    common) and three lists of one length: ``first`` and ``second``, utterances, and ``same``, 1 for one speaker or 0.
     Raises: InputError, one line, if it is missing or not of that form.
     """
     path = Path(folder) / NAME
@@ -132,7 +132,7 @@ def _trials(plain: Any, path: Path) -> Trials:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: a list of trials is not usable ({error!r}); prepare the set again") from None
     first, second, same = columns
-    if not len(first) == len(second) == len(same) or not np.isin(same, (0, 1)).all() or not len(first):
+    if not len(first) == len(second) == len(same) or not np.isin(same, (0, 1)).all():
         raise InputError(
             f"{path}: {name}: got {len(first)}, {len(second)} and {len(same)} values, expected first, second and same, "
             "of 0 and 1, of one length; prepare the set again"
@@ -143,5 +143,5 @@ def _trials(plain: Any, path: Path) -> Trials:
 def _whole(values: Any) -> Array:
     held = np.asarray(values)
     if held.ndim != 1 or held.dtype.kind not in "iu":
-        raise ValueError(f"got {held.dtype} of shape {held.shape}, expected whole numbers")
+        raise ValueError(f"got {held.dtype} of shape {held.shape}, expected one whole number at least, in a list")
     return held.astype(np.int64)

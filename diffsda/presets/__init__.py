@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 
 from diffsda.errors import InputError
-from diffsda.presets import audio, demo, series, video
+from diffsda.presets import audio, demo, real, series, video
 from diffsda.recipe import Recipe
 
-PRESETS: dict[str, Recipe] = {recipe.name: recipe for part in (video, audio, series, demo) for recipe in part.PRESETS}
+PRESETS: dict[str, Recipe] = {
+    recipe.name: recipe for part in (video, audio, series, demo, real) for recipe in part.PRESETS
+}
 
 
 def preset(name: str) -> Recipe:

@@ -1,0 +1,1 @@
+"""Characters in layers, rendered from the sheets of the game Flare: who and what they do are known exactly."""
