@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,6 +65,13 @@ class Clips:
     def frames(self) -> int:
         """V, the frames of the longest clip, padding included."""
         return int(self.x.shape[1])
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of the clips in their order: values, lengths, mask."""
+        total = hashlib.sha256(repr(self.x.shape).encode())
+        for array in (self.x, self.lengths, self.mask):
+            total.update(b"-" if array is None else np.ascontiguousarray(array).data)
+        return total.hexdigest()
 
     def select(self, rows: Any) -> Clips:
         """Return the clips at the given rows, in that order.

@@ -5,6 +5,8 @@ For what does not fit in memory and is dear to make again: latents of videos, fe
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,6 +107,11 @@ class FrameStore:
                 "read them from disk"
             )
         return np.array(self.stored)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of what the set was made of and of its clips' keys and places; the frames are not read."""
+        about = [self.name, self.dtype, self.options, self.keys, self.starts.tolist(), self.lengths.tolist()]
+        return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
     def describe(self) -> str:
         """Say in one line what reads the clips."""

@@ -56,6 +56,10 @@ class Stream(Protocol):
         """Say in one line what reads the clips, and why that."""
         ...
 
+    def fingerprint(self) -> str:
+        """Return a SHA-256 that changes with the items and their order, by which what was begun knows its clips."""
+        ...
+
 
 class Watch(Protocol):
     """Told what goes by and how much there is of it; passes it on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -78,6 +79,11 @@ class VideoSet:
         if self._opened is None:
             self._opened = self._open()
         return self._opened.batches([self._job(take) for take in batch] for batch in takes)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of the files' own, in their order."""
+        about = "".join(f"{entry.sha256 or entry.path} {entry.frames}\n" for entry in self.entries)
+        return hashlib.sha256(about.encode()).hexdigest()
 
     def describe(self) -> str:
         """Say what decodes the clips, and why that."""

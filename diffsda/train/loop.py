@@ -91,6 +91,7 @@ class _Run:
         self, recipe: Recipe, clips: Clips | Stream, folder: Path, options: Options, processes: Processes
     ) -> None:
         self.recipe, self.folder, self.options, self.processes = recipe, folder, options, processes
+        self.fingerprint = clips.fingerprint()
         self.log: Log | None = None
         if options.log_every < 1 or options.save_every < 1 or (options.until is not None and options.until < 1):
             raise InputError("log_every, save_every, until: got a number below 1, expected steps >= 1")
@@ -255,6 +256,7 @@ class _Run:
             "digest": self.recipe.digest,
             "recipe": self.recipe.to_dict(),
             "clips": len(self.source),
+            "fingerprint": self.fingerprint,
             "whitening": None if self.model.whitening is None else self.model.whitening.to_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -268,6 +270,8 @@ class _Run:
                 f"{self.folder}: the run was begun on {state['clips']} clips, got {len(self.source)}; "
                 "resume with the same data"
             )
+        if state.get("fingerprint", self.fingerprint) != self.fingerprint:
+            raise InputError(f"{self.folder}: the run was begun on other clips, or in another order; use the same data")
         if not _alike(state["whitening"], self.model.whitening):
             raise InputError(f"{self.folder}: the run was begun on other clips or with another --whiten; use the same")
         self.model.load_state_dict(state["model"])

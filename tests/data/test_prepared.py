@@ -103,6 +103,9 @@ class Ramp:
     def labels(self):
         return {"side": np.arange(37) % 2}
 
+    def fingerprint(self):
+        return f"{self.name} {len(self)}"
+
     def describe(self):
         return "made"
 

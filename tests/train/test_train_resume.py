@@ -218,3 +218,14 @@ def test_the_state_holds_plain_data_only(begun):
     state = state_of(begun)
     assert (state["step"], state["clips"], state["digest"]) == (2, 10, vector().digest)
     assert set(state["whitening"]) == {"mean", "std"}
+
+
+def test_other_pixels_are_refused(tmp_path):
+    recipe = video(steps=4)
+    train(recipe, clips(recipe), tmp_path / "run", dataclasses.replace(LOG, until=2))
+    with pytest.raises(InputError, match="begun on other clips"):
+        train(recipe, clips(recipe, seed=1), tmp_path / "run", GO_ON)
+    backwards = clips(recipe).select(slice(None, None, -1))
+    with pytest.raises(InputError, match="begun on other clips"):
+        train(recipe, backwards, tmp_path / "run", GO_ON)
+    assert train(recipe, clips(recipe), tmp_path / "run", GO_ON).finished

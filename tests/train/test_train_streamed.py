@@ -34,6 +34,9 @@ class Waves:
     def labels(self):
         return {}
 
+    def fingerprint(self):
+        return f"{self.name} {len(self)}"
+
     def describe(self):
         return "made as it is read"
 
