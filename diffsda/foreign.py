@@ -34,7 +34,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise CheckpointError(f"{path}: cannot be read ({error})") from None
-    _refuse_bomb(path)
+    refuse_bomb(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a stranger's file holds, one error tells enough
@@ -65,14 +65,17 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return held
 
 
-def _refuse_bomb(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it holds; torch writes its own uncompressed."""
-    if not zipfile.is_zipfile(path):
-        return
+def refuse_bomb(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it holds; torch writes its own uncompressed.
+
+    To be called before anything else looks into a stranger's file. Raises: CheckpointError.
+    """
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-    except (zipfile.BadZipFile, OSError):
+    except Exception:  # a directory of an archive can be broken in as many ways as there are fields
         raise CheckpointError(f"{path}: got a damaged archive, expected an intact .pth file") from None
     unpacked, held = sum(p.file_size for p in parts), path.stat().st_size
     if any(p.compress_type != zipfile.ZIP_STORED for p in parts) or unpacked > held:

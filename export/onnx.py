@@ -67,7 +67,7 @@ def export(
     if prior is not None:
         prior_graph.check(prior, model.recipe)
     if first_stage is not None:
-        stage_graphs.check(first_stage, model.recipe)
+        stage_graphs.check(first_stage, model.recipe, model.provenance)
     _require_onnx()
     check_folder(out, overwrite=overwrite)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -44,12 +44,17 @@ def stage_graphs(exact: Model, recipe: Recipe, precision: str) -> list[Graph]:
     return [encoder, decoder]
 
 
-def check(first_stage: Model, recipe: Recipe) -> None:
+def check(first_stage: Model, recipe: Recipe, provenance: Mapping[str, Any]) -> None:
     """Refuse a first stage that has other latents than a model's clips are. Raises: InputError."""
     clips, latent = recipe.clips, first_stage.stage.latent
     if not clips.latent or clips.size is None or clips.channels != latent:
         what = f"latents of {clips.channels} channels" if clips.latent else "clips that are no latents"
         raise InputError(f"first stage: got a model of {what}, expected one of latents of {latent} channels")
+    wanted, given = provenance.get("first_stage"), first_stage.digest()
+    if isinstance(wanted, str) and given != wanted:
+        raise InputError(
+            f"first stage: got {given[:12]}, expected the one the model's latents were made with ({wanted[:12]})"
+        )
 
 
 def about(first_stage: Model) -> dict[str, Any]:

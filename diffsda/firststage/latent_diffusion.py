@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from diffsda.errors import CheckpointError, InputError
 from diffsda.firststage.recipe import FirstStage
-from diffsda.foreign import read_tensors
+from diffsda.foreign import read_tensors, refuse_bomb
 
 PREFIX = "first_stage_model."
 """Where a whole latent-diffusion model keeps its first stage."""
@@ -56,7 +55,10 @@ def read_training_file(path: str | Path) -> dict[str, Tensor]:
 
     Raises: CheckpointError as ``read_latent_diffusion``.
     """
-    with _stand_ins(Path(path)):
+    path = Path(path)
+    if path.is_file():
+        refuse_bomb(path)  # Finding out what it names unpacks a part of it.
+    with _stand_ins(path):
         return read_tensors(path)
 
 
@@ -116,8 +118,8 @@ def _stand_ins(path: Path) -> Iterator[None]:
     """Let the tensor reader pass over the objects that training scripts put beside the weights."""
     try:
         named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (OSError, ValueError, RuntimeError, EOFError, IndexError, pickle.UnpicklingError):
-        named = []  # No archive of torch's, or a damaged one: the reader itself says so better.
+    except Exception:
+        named = []  # No archive of torch's, or one damaged in whichever way: the reader itself says so better.
     # A kind of dictionary of its own; filling one needs a real dictionary.
     known = [(dict if n.endswith(".AttributeDict") else _StandIn, n) for n in named if n.split(".")[0] in TRAINERS]
     with torch.serialization.safe_globals(known):  # type: ignore[arg-type]

@@ -94,23 +94,26 @@ class Results:
                 stack.enter_context(self.locked(".lock-at-work", shared=True))
             yield
 
-    def done(self) -> set[str]:
-        """Return the keys of results that are there, line and file."""
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Return the results that are there, line and file: their lines by key."""
         there = {path.name for path in (self.folder / CLIPS).iterdir()}
         lines = _read(self.folder / RESULTS)
-        return {line["key"] for line in lines if Path(str(line.get("file"))).name in there}
+        return {line["key"]: line for line in lines if Path(str(line.get("file"))).name in there}
 
     def file(self, key: str) -> Path:
         """Return where the result of a key is, or is to be."""
         return self.folder / CLIPS / file_name(key, self.suffix)
 
-    def older(self, item: Item) -> bool:
-        """Whether a result is older than a file it was made from: that holds another clip now."""
+    def stale(self, item: Item, line: dict[str, Any]) -> bool:
+        """Whether a file is another than the one its result, of this line, was made from: by size and date."""
+        now = stamps(item)
+        if "sources" in line or now is None:
+            return line.get("sources") != now
         try:
             made = self.file(item.key).stat().st_mtime_ns
-            return any(path.stat().st_mtime_ns > made for path in item.paths)
         except OSError:
-            return True  # What is wrong with it, reading will tell.
+            return True
+        return any(date > made for _, date in now)
 
     def failed(self) -> dict[str, str]:
         """Return the reasons of clips that failed when they were last tried, by key."""
@@ -197,3 +200,12 @@ def _end_of_lines(number: int) -> int:
             return start + found + 1
         at = start
     return 0
+
+
+def stamps(item: Item) -> list[list[int]] | None:
+    """Return size and date, in nanoseconds, of an item's files; None if one is not there: reading will tell."""
+    try:
+        found = [path.stat() for path in item.paths]
+    except OSError:
+        return None
+    return [[status.st_size, status.st_mtime_ns] for status in found]

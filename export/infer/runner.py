@@ -22,7 +22,7 @@ from diffsda.export.infer.keys import seed_of
 from diffsda.export.infer.loading import Failure, Loaded, Loader
 from diffsda.export.infer.pipeline import Pipeline
 from diffsda.export.infer.pixels import Pixels, to_video
-from diffsda.export.infer.results import CLIPS, FAILED, RESULTS, Results
+from diffsda.export.infer.results import CLIPS, FAILED, RESULTS, Results, stamps
 from diffsda.export.infer.tasks import Task, task_named
 from diffsda.export.infer.tiles import Sizes, begin, check_tile, gathered
 from diffsda.export.manifest import sha256
@@ -196,6 +196,7 @@ class _Run:
         self.execution = _execution(session)
         self.failed: dict[str, str] = {}
         self.stale: set[str] = set()
+        self.sources: dict[str, list[list[int]] | None] = {}
         self.done, self.total = 0, 0
         self.counting = threading.Lock()
 
@@ -203,8 +204,10 @@ class _Run:
         """Do what is missing of a part of a job."""
         there = self.results.done()
         mine = job.shard(part, parts)
-        self.stale = {item.key for item in mine if item.key in there and self.results.older(item)}
+        self.stale = {i.key for i in mine if i.key in there and self.results.stale(i, there[i.key])}
         items = tuple(item for item in mine if item.key not in there or item.key in self.stale)
+        # Before they are read: a file that changes meanwhile is another by the next run.
+        self.sources = {item.key: stamps(item) for item in items}
         self.total = len(items)
         began = time.monotonic()
         with Interrupt() as interrupt:
@@ -313,6 +316,7 @@ class _Run:
                 "digest": sha256(path),
                 "seconds": round(made.seconds, 6),
                 "file": f"{CLIPS}/{path.name}",
+                "sources": self.sources[made.key],
             },
         )
 

@@ -182,3 +182,14 @@ def test_a_first_stage_prepared_for_inference_is_the_same_one():
     assert low.encode(x).dtype == low.decode(z).dtype == torch.float32
     with pytest.raises(InputError, match="multiples of 4"):
         low.encode(torch.zeros(1, 3, 30, 30))
+
+
+def test_another_first_stage_than_the_latents_is_refused():
+    stage, recipe = first_stage(), DiffSDA(preset("tiny_video")).recipe
+    recipe = recipe.replace(clips={"latent": True, "channels": stage.stage.latent})
+    stage_graphs.check(stage, recipe, {})
+    stage_graphs.check(stage, recipe, {"first_stage": stage.digest()})
+    with pytest.raises(InputError, match="expected the one the model's latents were made with"):
+        stage_graphs.check(stage, recipe, {"first_stage": 64 * "0"})
+    with pytest.raises(InputError, match="clips that are no latents"):
+        stage_graphs.check(stage, preset("tiny_video"), {})

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import pickle
 import sys
+import tracemalloc
 import types
+import zipfile
 
 import pytest
 import safetensors.torch
@@ -275,3 +277,35 @@ def test_configurations_by_name():
             FirstStage(**{"size": 32, **change})
     assert FirstStage().digest != configuration("vq4").digest
     assert FirstStage.from_dict(json.loads(json.dumps(FirstStage().to_dict()))) == FirstStage()
+
+
+def test_a_bomb_in_the_pickle_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "bomb.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/version", "3\n")
+        with archive.open("archive/data.pkl", "w") as file:
+            for _ in range(32):
+                file.write(bytes(2**20))
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="unpacks to"):
+        read_latent_diffusion(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_an_archive_broken_anywhere_is_refused_or_read(tmp_path, changes):
+    good = tmp_path / "good.ckpt"
+    if not good.exists():
+        torch.save({"state_dict": {"encoder.conv_in.weight": torch.ones(2, 3)}}, good)
+    data = bytearray(good.read_bytes())
+    for place, value in changes:
+        data[place % len(data)] = value
+    (tmp_path / "bad.ckpt").write_bytes(data)
+    try:
+        tensors, _ = read_latent_diffusion(tmp_path / "bad.ckpt")
+    except CheckpointError:
+        return
+    assert all(isinstance(value, torch.Tensor) for value in tensors.values())
