@@ -95,19 +95,6 @@ class FrameStore:
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
 
-    def arrays(self, most: int) -> Array:
-        """Return all frames as they are stored, (total frames, *frame) in one array of its own.
-
-        With ``rows`` this is what keeps a whole set on a GPU. most: bytes that may be taken.
-        Raises: InputError if that is not enough.
-        """
-        if self.nbytes > most:
-            raise InputError(
-                f"{self.name}: its frames take {self.nbytes / 2**30:.2f} GiB, expected at most {most / 2**30:.2f}; "
-                "read them from disk"
-            )
-        return np.array(self.stored)
-
     def fingerprint(self) -> str:
         """Return a SHA-256 of what the set was made of and of its clips' keys and places; the frames are not read."""
         about = [self.name, self.dtype, self.options, self.keys, self.starts.tolist(), self.lengths.tolist()]

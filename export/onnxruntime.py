@@ -85,7 +85,8 @@ def open_graph(
     if provider == CUDA and torch.cuda.is_available():
         # Not torch's usual stream: the runtime takes its handle, 0, for none.
         stream = stream or torch.cuda.Stream()
-        providers = [(CUDA, {"user_compute_stream": str(stream.cuda_stream)}), CPU]
+        number = stream.device.index
+        providers = [(CUDA, {"device_id": str(number), "user_compute_stream": str(stream.cuda_stream)}), CPU]
     elif provider != CPU:
         providers = [provider, CPU]
     try:
@@ -100,4 +101,16 @@ def open_graph(
             f"provider: got {provider}, which ONNX Runtime could not start; expected its CUDA libraries to be found: "
             "import torch first, or see its log"
         )
-    return OpenGraph(session, torch.device("cuda" if provider == CUDA else "cpu"), stream)
+    place = torch.device("cpu") if provider != CUDA else torch.device("cuda") if stream is None else stream.device
+    return OpenGraph(session, place, stream)
+
+
+def on_cuda() -> bool:
+    """Tell whether graphs can run on a CUDA device here: torch has one, and the runtime its provider."""
+    if not torch.cuda.is_available():
+        return False
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return CUDA in onnxruntime.get_available_providers()

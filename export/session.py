@@ -178,13 +178,20 @@ class OnnxSession(ExportedSession):
     """The model of an exported folder, run by ONNX Runtime.
 
     One file serves any number of clips and frames: requests are shared out into tiles of at most ``tile`` frames.
-    ``provider``: cpu or cuda. ``threads``: of the CPU, torch's number where left open.
+    ``provider``: cpu or cuda; ``number``: of the CUDA device, the current one where left open. ``threads``: of the CPU,
+    torch's number where left open.
     Raises: InputError for a folder that is no export, a provider this runtime lacks, or types it has no kernels for;
     CheckpointError for files that are not the folder's; MissingPackage without the runtime.
     """
 
     def __init__(
-        self, folder: str | Path, *, provider: str = "cpu", tile: int | None = None, threads: int | None = None
+        self,
+        folder: str | Path,
+        *,
+        provider: str = "cpu",
+        number: int | None = None,
+        tile: int | None = None,
+        threads: int | None = None,
     ) -> None:
         if provider not in ("cpu", "cuda"):
             raise InputError(f"provider: got {provider!r}, expected cpu or cuda")
@@ -196,12 +203,12 @@ class OnnxSession(ExportedSession):
         self._open: dict[str, OpenGraph] = {}
         self._options: dict[str, Any] = {"provider": CUDA if provider == "cuda" else CPU, "threads": threads}
         if provider == "cuda" and torch.cuda.is_available():
-            self._options["stream"] = torch.cuda.Stream()  # One for all graphs: they run one after the other.
+            self._options["stream"] = torch.cuda.Stream(number)  # One for all graphs: they run one after the other.
         for name in ("encoder", "network", "noise_table", "factor_table"):
             self._graph(name)  # What cannot run here is told before any work.
         if provider == "cuda" and not torch.cuda.is_available():
             raise InputError("provider: got cuda, expected a torch that has it too: the solver runs there")
-        self._template = torch.empty(0, device=provider)
+        self._template = torch.empty(0, device=provider if number is None else f"{provider}:{number}")
 
     def report(self) -> dict[str, Any]:
         """Return how the session runs."""

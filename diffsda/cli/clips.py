@@ -44,6 +44,9 @@ def open_session(path: str, options: WithModel) -> Session | ExportedSession:
 
 
 def _open_exported(path: str, options: WithModel) -> ExportedSession:
+    from diffsda.export.onnxruntime import on_cuda
+    from diffsda.train.parallel import place_of
+
     held = manifest.read(path)
     if options.precision not in ("auto", held.precision):
         raise InputError(
@@ -55,19 +58,20 @@ def _open_exported(path: str, options: WithModel) -> ExportedSession:
             raise InputError(f"--{name}: got {getattr(options, name)} for {path}, an export, expected a model file")
     if options.runtime == "tensorrt":
         return _open_engines(Path(path), options)
-    provider = "cuda" if options.device.startswith("cuda") else "cpu"
-    return OnnxSession(path, provider=provider, tile=options.tile)
+    place = place_of("cpu" if options.device == "auto" and not on_cuda() else options.device)
+    return OnnxSession(path, provider=place.type, number=place.index, tile=options.tile)
 
 
 def _open_engines(folder: Path, options: WithModel) -> ExportedSession:
     from diffsda.export.engine_name import tile_of_engines
     from diffsda.export.engine_session import EngineSession
+    from diffsda.train.parallel import place_of
 
     if options.device == "cpu":
         raise InputError("--device: got cpu with --runtime tensorrt, expected cuda: engines run on nothing else")
     tile = tile_of_engines(folder, ("encoder", "network"), frames=options.tile)
-    device = "cuda" if options.device == "auto" else options.device
-    return EngineSession(folder, clips=tile.clips, frames=tile.frames, device=device)
+    device = place_of("cuda" if options.device == "auto" else options.device)
+    return EngineSession(folder, clips=tile.clips, frames=tile.frames, device=str(device))
 
 
 def fresh_file(path: Path, *, overwrite: bool) -> None:

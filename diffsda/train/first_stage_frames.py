@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 TAKE_WORD, FRAME_WORD, FLIP_WORD = 11, 12, 13
 """Last words of the seeds for what is taken of an item, which of its frames, and which frames are mirrored."""
-_TOLD = 64
-"""Frames that stand for a set when a run makes sure it goes on with the same one."""
 
 
 class Frames(Protocol):
@@ -82,7 +80,7 @@ class FramesInMemory:
 
     def shown(self, most: int) -> Tensor:
         """Return some frames, evenly spaced over the set."""
-        return self._frames(self._some(most))
+        return self._frames(self.places[np.unique(np.linspace(0, len(self.places) - 1, most).astype(int))])
 
     def describe(self) -> str:
         """Say in one line what the frames are and how they are read."""
@@ -90,10 +88,12 @@ class FramesInMemory:
 
     def fingerprint(self) -> str:
         """Return a text that another set of frames would not give."""
-        return f"{len(self.places)} frames, {_digest(self._frames(self._some(_TOLD)))}"
+        return f"{len(self.places)} frames, {self._digest}"
 
-    def _some(self, most: int) -> Array:
-        return self.places[np.unique(np.linspace(0, len(self.places) - 1, most).astype(int))]
+    @functools.cached_property
+    def _digest(self) -> str:
+        # Kept: a run asks at every save, and gigabytes take seconds.
+        return self.clips.fingerprint()[:16]
 
     def _frames(self, places: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.clips.x[places[:, 0], places[:, 1]]))
@@ -126,7 +126,11 @@ class FramesRead:
 
     def fingerprint(self) -> str:
         """Return a text that another set of frames would not give."""
-        return f"{self.stream.name}, {len(self.stream)} items of {self.stream.shape}"
+        return f"{self.stream.name}, {len(self.stream)} items of {self.stream.shape}, {self._digest}"
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return self.stream.fingerprint()[:16]
 
     def _takes(self, step: int) -> list[Take]:
         items = self.order.indices(step).tolist()
@@ -142,7 +146,3 @@ def mirrored(frames: Tensor, seed: int, step: int) -> Tensor:
 
 def _tensor(array: Array | Tensor) -> Tensor:
     return array if isinstance(array, Tensor) else torch.from_numpy(array)
-
-
-def _digest(frames: Tensor) -> str:
-    return hashlib.sha256(frames.numpy().data).hexdigest()[:16]

@@ -56,14 +56,12 @@ class Processes:
             dist.barrier()
 
 
-def join(device: str = "auto") -> Processes:
-    """Join the processes ``torchrun`` started, or be the only one.
+def place_of(device: str = "auto") -> torch.device:
+    """Return the device of this process, and make it the current one.
 
-    ``device``: auto (CUDA where there is one), cpu, cuda, or cuda:N.
+    ``device``: auto (CUDA where there is one), cpu, cuda (the one of this process's number on its host), or cuda:N.
     Raises: InputError for a device this machine does not have.
     """
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    local = int(os.environ.get("LOCAL_RANK", 0))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -75,10 +73,21 @@ def join(device: str = "auto") -> Processes:
     if place.type == "cuda":
         if not torch.cuda.is_available():
             raise InputError(f"device: got {device!r}, but no CUDA device is usable here; use cpu or auto")
+        local = int(os.environ.get("LOCAL_RANK", 0))
         place = torch.device("cuda", local if place.index is None else place.index)
         if place.index >= torch.cuda.device_count():
             raise InputError(f"device: got {place}, but this machine has {torch.cuda.device_count()} CUDA devices")
         torch.cuda.set_device(place)
+    return place
+
+
+def join(device: str = "auto") -> Processes:
+    """Join the processes ``torchrun`` started, or be the only one, on a device as ``place_of`` says.
+
+    Raises: InputError for a device this machine does not have.
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    place = place_of(device)
     if world > 1 and not dist.is_initialized():
         # DistributedDataParallel imports it. Imported after the group is made, its default arguments hold the group
         # for ever, and the group's threads with it.

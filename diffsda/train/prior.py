@@ -132,6 +132,7 @@ class _Run:
         self.prior = LatentPrior(recipe, self.sizes).to(self.device)
         self.prior.measure(factors)
         self.prior.owner = settings.owner
+        self.factors = factors
         self.z = self.prior.pack(factors)  # (N, M), on the device
         self.order = Order(len(self.z), fit.batch, fit.seed)
         self.total = fit.steps or fit.epochs * self.order.steps_per_epoch
@@ -270,6 +271,8 @@ class _Run:
         if not same or not all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in pairs):
             raise InputError(f"{self.folder}: the training was begun on other clips; resume with the same data")
         self.prior.load_state_dict(held)
+        # By the statistics the training was begun with, which are those that samples are unpacked by.
+        self.z = self.prior.pack(self.factors)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             for name, weights in self.average.weights.items():

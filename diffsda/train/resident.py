@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,9 @@ from diffsda.train.data import Batch
 from diffsda.train.order import Order
 from diffsda.train.streamed import Streamed
 
+TYPES = {"bf16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+PIECE = 4096
+"""Frames on their way to the device at a time."""
 SHARE = 0.5
 """Of the device's free memory that frames may take where it was left open; the rest is the network's."""
 
@@ -39,8 +43,11 @@ class Resident(Streamed):
                 f"--resident: the frames of {store.name} take {store.nbytes / 2**30:.1f} GiB, {device} has "
                 f"{most / 2**30:.1f} free; leave it out, and they are read from disk"
             )
-        stored = torch.from_numpy(store.arrays(most))
-        self._stored = (stored.view(torch.bfloat16) if store.dtype == "bf16" else stored).to(device)
+        self._stored = torch.empty(store.stored.shape, dtype=TYPES[store.dtype], device=device)
+        # A piece at a time: the host need not hold what the device does.
+        for start in range(0, len(self._stored), PIECE):
+            piece = torch.from_numpy(np.array(store.stored[start : start + PIECE]))
+            self._stored[start : start + PIECE] = piece.view(TYPES[store.dtype])
 
     def describe(self) -> str:
         """Say in one line where the clips are."""

@@ -75,7 +75,8 @@ def _on_its_way(made: dict[str, Tensor], count: int) -> Callable[[], dict[str, A
         held[name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
         held[name].copy_(value.detach(), non_blocking=True)
     there = torch.cuda.Event()
-    there.record()
+    # Of the device the copies are from, which need not be the current one.
+    there.record(torch.cuda.current_stream(next(value.device for value in made.values() if value.is_cuda)))
 
     def wait() -> dict[str, Array]:
         there.synchronize()
