@@ -24,9 +24,9 @@ def refuses(cli, shelf, room, refused):
         clips = shelf / f"{clips}.npz"
         for verb in verbs:
             given = [clips, clips] if verb == "swap" else [clips]
-            began = time.monotonic()
+            began = time.process_time()
             said = cli(verb, model, *given, "--out", room / "out.npz")
-            assert time.monotonic() - began < 8
+            assert time.process_time() - began < 8
             refused(said, verb, 1, *words)
         assert names(room) == []
         return said
