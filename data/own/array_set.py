@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from diffsda.data.frames_moments import Moments
 from diffsda.data.own import splitting
 from diffsda.data.own.infer import Found
 from diffsda.data.own.settings import Settings
+from diffsda.data.own.twins import Twins
 from diffsda.data.prepared import SPLITS, Dataset
 from diffsda.data.problems import Problems
 from diffsda.data.series.parts import Parts, Tell, leave
@@ -23,8 +25,9 @@ from diffsda.errors import InputError
 def build(found: Found, out: Path, ask: Settings, problems: Problems, tell: Tell, watch: Watch) -> Dataset:
     """Put the clips of array files together into a prepared folder; return what its dataset.json says.
 
-    Every file is checked as ``data.arrays.read`` does. Clips are split one by one, or by the label that ``id`` names,
-    all clips of a value on one side; files called train, val or test, or in folders called so, keep their split.
+    Every file is checked as ``data.arrays.read`` does. Clips are split one by one, equal ones together, or by the label
+    that ``id`` names, all clips of a value on one side; files called train, val or test, or in folders called so, keep
+    their split. A file that holds the same bytes as another is left out; the training part keeps it.
     Raises: InputError if nothing can be used.
     """
     clips, sides = _read(found, problems, watch)
@@ -58,7 +61,11 @@ def build(found: Found, out: Path, ask: Settings, problems: Problems, tell: Tell
 def _read(found: Found, problems: Problems, watch: Watch) -> tuple[list[Clips], list[str | None]]:
     clips: list[Clips] = []
     sides: list[str | None] = []
-    for path in watch(found.paths, len(found.paths), "files"):
+    twins = Twins(found.root, problems)
+    paths = splitting.training_first(found.paths, lambda path: _side(path.relative_to(found.root)) or "train")
+    for path in watch(paths, len(paths), "files"):
+        if twins.again(path):
+            continue
         try:
             read = arrays.read(path)
         except InputError as error:
@@ -69,10 +76,15 @@ def _read(found: Found, problems: Problems, watch: Watch) -> tuple[list[Clips], 
                 path, f"holds frames {read.x.shape[2:]}, expected {clips[0].x.shape[2:]} as the others; left out"
             )
             continue
-        place = path.relative_to(found.root)
+        twins.use(path)
         clips.append(read)
-        sides.append(splitting.split_of(place) or splitting.split_of(Path(place.stem) / "x"))
+        sides.append(_side(path.relative_to(found.root)))
     return clips, sides
+
+
+def _side(place: Path) -> str | None:
+    """Return the split that a file's folder or its own name says it is of."""
+    return splitting.split_of(place) or splitting.split_of(Path(place.stem) / "x")
 
 
 def _parts(clips: list[Clips], sides: list[str | None], ask: Settings, tell: Tell) -> Parts:
@@ -96,19 +108,22 @@ def _parts(clips: list[Clips], sides: list[str | None], ask: Settings, tell: Tel
         del together["lengths"]
     if not together["mask"].any():
         del together["mask"]
-    total = len(together["x"])
     if any(side is not None for side in sides):
         split = np.concatenate([np.full(len(each), side or "train", object) for each, side in zip(clips, sides)])
     else:
-        groups = range(total) if ask.id is None else together[ask.id].tolist()
-        split = np.array(
-            splitting.draw([str(group) for group in groups], ask.val_share, ask.test_share, ask.seed), object
-        )
+        groups = _contents(together) if ask.id is None else [str(value) for value in together[ask.id].tolist()]
+        split = np.array(splitting.draw(groups, ask.val_share, ask.test_share, ask.seed), object)
     return {
         side: {name: value[split == side] for name, value in together.items()}
         for side in SPLITS
         if (split == side).any()
     }
+
+
+def _contents(together: dict[str, Array]) -> list[str]:
+    """Return a digest of every clip, the same for clips that are equal in all their frames."""
+    parts = [together[name] for name in ("x", "lengths", "mask") if name in together]
+    return [hashlib.sha256(b"".join(part[row].tobytes() for part in parts)).hexdigest() for row in range(len(parts[0]))]
 
 
 def _padded(values: Array, frames: int, fill: int = 0) -> Array:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from diffsda.data.own.settings import Settings
+from diffsda.data.prepared import SPLITS
 from diffsda.data.video.layout import SPLIT_NAMES
 from diffsda.errors import InputError
 
@@ -22,6 +23,11 @@ def split_of(path: PurePath) -> str | None:
 def has_splits(paths: Sequence[PurePath]) -> bool:
     """Tell whether files lie in folders called train, val, test or the like, train at least."""
     return any(split_of(path) == "train" for path in paths)
+
+
+def training_first(paths: Sequence[Path], split: Callable[[Path], str | None]) -> list[Path]:
+    """Return files in the order of their splits: train, val, test, those of none last; else as they come."""
+    return sorted(paths, key=lambda path: (*SPLITS, None).index(split(path)))
 
 
 def check_shares(val: float, test: float) -> None:

@@ -14,6 +14,7 @@ from diffsda.data.own.infer import Found
 from diffsda.data.own.rows import Series, to_series
 from diffsda.data.own.settings import Settings
 from diffsda.data.own.table_files import Table, read_table
+from diffsda.data.own.twins import Twins
 from diffsda.data.prepared import Dataset
 from diffsda.data.problems import Problems
 from diffsda.data.series.parts import Parts, Tell, leave
@@ -28,13 +29,11 @@ def build(found: Found, out: Path, ask: Settings, problems: Problems, tell: Tell
 
     Series are the rows of one id, in all files together. They are split by id; where files lie in folders called train,
     val and test, these decide, and an id that is in two of them is left out of the later one. A set of one series is
-    split in time.
+    split in time. A file that holds the same bytes as another is left out, and where folders decide the training part
+    keeps it.
     Raises: InputError if nothing can be used; MissingPackage without pyarrow, or without pandas where there are dates.
     """
-    read = [
-        (path, read_table(path, found.name(path), problems)) for path in watch(found.paths, len(found.paths), "tables")
-    ]
-    tables = [table for _, table in read if table is not None]
+    tables = _read(found, problems, watch)
     if not tables:
         raise InputError(f"{found.root}: no table can be read; see what was told above")
     roles = _with_named(tables, ask, tell)
@@ -50,6 +49,20 @@ def build(found: Found, out: Path, ask: Settings, problems: Problems, tell: Tell
         frames = windows.length(series, ask.frames, tell)
         pieces = _drawn(windows.cut(series, frames, problems, tell), ask, tell)
     return _write(pieces, frames, roles, out, ask, problems, tell)
+
+
+def _read(found: Found, problems: Problems, watch: Watch) -> list[Table]:
+    """Read every table once: the training part first, as what is there again is left out of the later one."""
+    paths = splitting.training_first(found.paths, lambda path: splitting.split_of(path.relative_to(found.root)))
+    tables, twins = [], Twins(found.root, problems)
+    for path in watch(paths, len(paths), "tables"):
+        if twins.again(path):
+            continue
+        table = read_table(path, found.name(path), problems)
+        if table is not None:
+            tables.append(table)
+            twins.use(path)
+    return tables
 
 
 def _with_named(tables: Sequence[Table], ask: Settings, tell: Tell) -> Roles:

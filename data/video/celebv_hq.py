@@ -162,5 +162,5 @@ def _split(top: Path, clips: list[str], problems: Problems) -> tuple[dict[str, s
 
 
 def _filtered(path: Path) -> set[str]:
-    """Return the clips that a list leaves out; none without it."""
-    return set(read_names(path)) if path.is_file() else set()
+    """Return the clips that a list leaves out, with or without .mp4 in it; none without a list."""
+    return {_key(name) for name in read_names(path)} if path.is_file() else set()

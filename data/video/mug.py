@@ -70,8 +70,8 @@ def _of_the_authors(root: Path, problems: Problems, as_published: bool, pairs: P
         (split, folder, clip)
         for split, part in PARTS.items()
         for folder in folders_in(root / part, order)
-        for clip in folders_in(folder, order)
         if _is_emotion(folder, problems)
+        for clip in folders_in(folder, order)
     ]
     if as_published:
         places = _without_dropped(places)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from diffsda.data.prepared import SPLITS, Dataset, is_prepared
 from diffsda.errors import InputError
 
@@ -140,8 +138,10 @@ class Videos:
         return next((i for i in items if message.startswith(f"{self.entries[split][i].path}:")), None)
 
     def fingerprint(self) -> Any:
-        """Return digest and frames of all videos."""
-        return {split: [[entry.sha256, entry.frames] for entry in self.entries[split]] for split in self.splits}
+        """Return digest, frames and labels of all videos, and what decodes them: loaders round differently."""
+        held = {s: [[entry.sha256, entry.frames, entry.labels] for entry in self.entries[s]] for s in self.splits}
+        where = self.device.partition(":")[0] if self.loader == "dali" else "cpu"
+        return {"loader": f"{self.loader} on {where}", **held}
 
     def describe(self) -> str:
         """Say what decodes the videos, and why that."""
@@ -222,9 +222,9 @@ class Stills:
         return None
 
     def fingerprint(self) -> Any:
-        """Return shapes and sums of all clips."""
-        sums = {split: float(np.abs(clips.x).sum(dtype=np.float64)) for split, clips in self.clips.items()}
-        return {split: [list(self.clips[split].x.shape), total] for split, total in sums.items()}
+        """Return a SHA-256 of all clips of each split, in their order, and their labels."""
+        labels = {split: [self.labels(split, item) for item in range(self.count(split))] for split in self.splits}
+        return {split: [clips.fingerprint(), labels[split]] for split, clips in self.clips.items()}
 
     def describe(self) -> str:
         """Say where the clips are."""

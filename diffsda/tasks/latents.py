@@ -79,6 +79,7 @@ def cache_latents(
     shape = (stage.latent, cells, cells)
     digest = first_stage.digest()
     _tell_plan(footage, shape, wanted.dtype, out, tell)
+    # The tile is left out: frames are encoded each by itself, and whose memory ran out goes on with fewer at once.
     what = {"first_stage": digest, "size": wanted.size, "dtype": wanted.dtype, "clips": footage.fingerprint()}
     if begin(out, what, overwrite=wanted.overwrite):
         tell(f"going on with {out}")

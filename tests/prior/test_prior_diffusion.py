@@ -66,6 +66,25 @@ def test_the_published_way_back():
     assert relative(go(prior, plan, g["x"][:2])[0], g["ddim_reverse_out"]) < 1e-4
 
 
+def test_a_move_of_the_published_rule_by_hand():
+    """beta = 0.1, 0.2, 0.3, 0.4, so the level is 0.9, 0.72, 0.504, 0.3024 after steps 0 to 3.
+
+    At t = 3 the rule takes z to be at the level of step 2, here = 0.504, and leaves it at that of step 1, there = 0.72,
+    with eta = 0.01 and the beta of step 2:
+        sigma = eta sqrt((1 - there) / (1 - here)) sqrt(beta_2) = 0.01 sqrt(0.28 / 0.496) sqrt(0.3) = 0.0041152747
+        z' = sqrt(there / here) z + (sqrt(1 - there - sigma^2) - sqrt(there / here) sqrt(1 - here)) eps + sigma noise
+    """
+    first, *_, last = sampling_plan(Prior(steps=4, betas=(0.1, 0.4)), rule="published")
+    assert first.t == 3
+    assert first.noise == pytest.approx(0.00411527, abs=1e-8)
+    assert first.keep == pytest.approx(1.19522861, abs=1e-8)  # sqrt(0.72 / 0.504)
+    assert first.eps == pytest.approx(0.52913426 - 1.19522861 * 0.70427267, abs=1e-7)
+    # At t = 1 the level before the first step is 1: nothing but the factors is left, sqrt(1 / 0.9) and no noise.
+    assert (last.t, last.noise) == (1, 0)
+    assert last.keep == pytest.approx(1.05409255, abs=1e-8)
+    assert last.eps == pytest.approx(-1.05409255 * 0.31622777, abs=1e-7)
+
+
 def exact_noise(level, plan):
     """Return the perfect network for a Gaussian: the noise expected in z at each step."""
 

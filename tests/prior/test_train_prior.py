@@ -14,7 +14,7 @@ from diffsda.prior.latent import Sizes
 from diffsda.prior.owner import Owner
 from diffsda.prior.recipe import Fit, Prior
 from diffsda.train.log import read_log
-from diffsda.train.prior import tell_size, train_prior, workplace
+from diffsda.train.prior import Settings, _Run, tell_size, train_prior, workplace
 
 SMALL = Prior(layers=3, width=2, sampling_steps=5)
 FIT = Fit(steps=12, batch=8, warmup=2, lr=1e-3)
@@ -80,6 +80,21 @@ def test_what_a_training_leaves(tmp_path):
     assert sorted(p.name for p in workplace(out).iterdir()) == ["log.jsonl"]
     assert [record["step"] for record in read_log(workplace(out))] == [5, 10, 12] == [step for step, _, _ in seen]
     assert set(seen[0][2]) >= {"loss", "grad_norm", "lr", "clips_per_s"}
+
+
+def test_resumed_codes_are_packed_by_the_statistics_of_the_start(tmp_path):
+    out, f = tmp_path / "prior.safetensors", factors()
+    train_prior(SMALL, FIT, f, out, device="cpu", until=5)
+    # As another device gives them: the same clips, other last digits.
+    again = Factors(f.static * (1 + 1e-4) + 1e-5, f.dynamic * (1 - 1e-4))
+    run = _Run(Settings(SMALL, FIT, None), again, out, "cpu")
+    run.open(resume=True, overwrite=False)
+    run.close()
+    begun = torch.load(workplace(out) / "state.pt", weights_only=True)["prior"]
+    assert torch.equal(run.prior.mean, begun["mean"])
+    assert torch.equal(run.z, (again.pack() - begun["mean"]) / begun["std"])
+    own = (again.pack() - again.pack().mean(0)) / again.pack().std(0)
+    assert not torch.allclose(run.z.mean(0), own.mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

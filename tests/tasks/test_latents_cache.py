@@ -186,20 +186,26 @@ def test_killed_and_gone_on_with_is_the_same_to_the_byte(data, stage, tmp_path, 
     assert files(tmp_path / "straight") == files(tmp_path / "killed")
 
 
-def test_a_full_disk_is_told_and_gone_on_from(data, stage, tmp_path, monkeypatch):
-    cache(data, stage, tmp_path / "straight")
+def stopped(monkeypatch, *how, **wanted):
+    """Begin a cache and let the disk be full after three of its writes."""
     real, count = FrameWriter._write, [0]
 
     def write(self, coded):
         count[0] += 1
-        if count[0] == 4:  # the second part of a clip; its third comes later, when there is room again
+        if count[0] == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(self, coded)
 
     with monkeypatch.context() as patch:
         patch.setattr(FrameWriter, "_write", write)
         with pytest.raises(SaveError, match="No space left on device"):
-            cache(data, stage, tmp_path / "full")
+            cache(*how, **wanted)
+
+
+def test_a_full_disk_is_told_and_gone_on_from(data, stage, tmp_path, monkeypatch):
+    cache(data, stage, tmp_path / "straight")
+    # The second part of a clip; its third comes later, when there is room again.
+    stopped(monkeypatch, data, stage, tmp_path / "full")
     assert (tmp_path / "full" / "train" / "clips.jsonl").read_text().count("\n") == 1
     cache(data, stage, tmp_path / "full")
     assert files(tmp_path / "straight") == files(tmp_path / "full")
@@ -238,6 +244,33 @@ def test_clips_in_memory_are_encoded_too(stage, tmp_path):
     with torch.no_grad():
         expected = stage.encode(torch.from_numpy(x[2, :4])).numpy()
     assert np.abs(store.clip(2) - expected).max() < 1e-5
+
+
+def test_other_clips_in_memory_are_not_gone_on_with(stage, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).uniform(-1, 1, (5, 6, 3, SIZE, SIZE)).astype(np.float32)
+    x[4, 5:] = 0
+    same = {"x": x, "lengths": [6, 6, 6, 6, 5], "who": np.arange(5)}
+    np.savez(tmp_path / "mine.npz", **same)
+    stopped(monkeypatch, tmp_path / "mine.npz", stage, tmp_path / "out")
+    for other in ({"x": x[[0, 1, 3, 2, 4]]}, {"x": -x}, {"lengths": [6] * 5}, {"who": np.arange(5)[::-1]}):
+        np.savez(tmp_path / "mine.npz", **{**same, **other})
+        with pytest.raises(InputError, match="begun with other options or other files"):
+            cache(tmp_path / "mine.npz", stage, tmp_path / "out")
+    np.savez(tmp_path / "mine.npz", **same)
+    told = []
+    cache(tmp_path / "mine.npz", stage, tmp_path / "out", told=told)
+    assert any("going on with" in words for words in told)
+    cache(tmp_path / "mine.npz", stage, tmp_path / "straight")
+    assert files(tmp_path / "out") == files(tmp_path / "straight")
+
+
+def test_another_decoder_does_not_go_on_and_another_tile_does(data, stage, tmp_path, monkeypatch):
+    stopped(monkeypatch, data, stage, tmp_path / "out", tile=8)
+    with monkeypatch.context() as patch:
+        patch.setattr("diffsda.data.video.choice.choose", lambda *how: ("dali", "it is there"))
+        with pytest.raises(InputError, match="begun with other options"):
+            cache(data, stage, tmp_path / "out", tile=8)
+    assert cache(data, stage, tmp_path / "out", tile=2).splits == {"train": 4, "val": 1}
 
 
 def test_a_recipe_of_the_cache_trains(data, stage, tmp_path):

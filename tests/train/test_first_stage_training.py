@@ -206,8 +206,9 @@ class Fake:
 
     name, source, statistics = "fake", "", None
 
-    def __init__(self, items=7, frames=1, size=16):
-        self.items, self.shape, self.taken = items, (frames, 3, size, size), []
+    def __init__(self, items=7, frames=1, size=16, mark="a" * 64):
+        self.mark, self.items = mark, items
+        self.shape, self.taken = (frames, 3, size, size), []
 
     def __len__(self):
         return self.items
@@ -217,6 +218,9 @@ class Fake:
 
     def describe(self):
         return "made up"
+
+    def fingerprint(self):
+        return self.mark
 
     def batches(self, takes):
         for batch in takes:
@@ -251,6 +255,20 @@ def test_fitting_on_a_stream_resumes_too(tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     with pytest.raises(InputError, match=r"begun on other frames \(fake, 7 items"):
         run(tmp_path / "parts", data=Fake(8), options=AGAIN)
+    with pytest.raises(InputError, match=r"begun on other frames \(fake, 7 items"):
+        run(tmp_path / "parts", data=Fake(mark="b" * 64), options=AGAIN)
+
+
+def test_a_run_goes_on_with_all_of_its_frames_alone(tmp_path):
+    data = frames(40)
+    run(tmp_path / "run", data=data, options=dataclasses.replace(EACH, until=2))
+    x = data.x.copy()
+    # A pixel of one frame among 160.
+    x[20, 1, :, 5, 5] += 0.01
+    for other in (Clips(x, name="shapes"), data.select([1, 0, *range(2, 40)])):
+        with pytest.raises(InputError, match="begun on other frames"):
+            run(tmp_path / "run", data=other, options=AGAIN)
+    run(tmp_path / "run", data=frames(40), options=dataclasses.replace(AGAIN, until=3))
 
 
 def test_padding_is_never_a_frame():

@@ -1,5 +1,7 @@
 """TIMIT: who is in which part, what a clip and its labels hold, whatever form the copy has."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from corpora import sphere, timit, voice
@@ -41,6 +43,19 @@ def test_the_lists_are_the_usual_ones():
     assert not subject.DEV & subject.CORE
     # Two men and a woman from each of the eight dialects.
     assert sum(name.startswith("F") for name in subject.CORE) == 8
+
+
+@pytest.mark.parametrize(
+    ("names", "digest"),
+    [
+        # The 50 are those of Kaldi's egs/timit/s5/conf/dev_spk.list, whose names gave the same digest.
+        (subject.DEV, "7ee4e25cc40ea3fccf632647f036d022acd0fbef13ab59b8744bac06af704eda"),
+        (subject.CORE, "7fc77156d24ba09a2f5aa336480a1cdfe7dce0d8d99a14ffd0e54b689703c7f3"),
+    ],
+)
+def test_no_speaker_changes_sides(names, digest):
+    """SHA-256 of the names in capitals, sorted, with single spaces between."""
+    assert hashlib.sha256(" ".join(sorted(names)).encode()).hexdigest() == digest
 
 
 def test_parts_and_shapes(corpus):

@@ -87,3 +87,44 @@ def test_what_does_not_fit_is_named(tmp_path):
         (tmp_path / "in" / f"{name}.npy").unlink()
     with pytest.raises(InputError, match="no file holds clips"):
         prepare(tmp_path / "in", tmp_path / "other")
+
+
+def sides_of(made):
+    """Return the splits that each content is in, by the bytes of its clip."""
+    seen = {}
+    for split in made.dataset.splits:
+        for x in open_clips(made.folder, split).x:
+            seen.setdefault(x.tobytes(), []).append(split)
+    return seen
+
+
+def test_a_file_that_is_there_twice_is_used_once(tmp_path):
+    (tmp_path / "in").mkdir()
+    np.savez(tmp_path / "in" / "one.npz", x=vectors(20))
+    (tmp_path / "in" / "two.npz").write_bytes((tmp_path / "in" / "one.npz").read_bytes())
+    made, said, _ = prepare(tmp_path / "in", tmp_path / "out")
+    assert said == ["/two.npz: holds the same bytes as one.npz; left out"]
+    assert made.dataset.splits == {"train": 16, "val": 2, "test": 2}
+    assert all(len(splits) == 1 for splits in sides_of(made).values())
+
+
+def test_of_a_file_in_two_splits_the_training_part_keeps_it(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, seed in (("train", 0), ("test", 0), ("val", 1)):
+        np.save(tmp_path / "in" / f"{name}.npy", vectors(3, seed=seed))
+    made, said, _ = prepare(tmp_path / "in", tmp_path / "out")
+    assert said == ["/test.npy: holds the same bytes as train.npy; left out"]
+    assert made.dataset.splits == {"train": 3, "val": 3}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_clips_are_on_one_side(tmp_path, seed):
+    (tmp_path / "in").mkdir()
+    x = vectors(12)
+    np.save(tmp_path / "in" / "a.npy", x)
+    np.savez(tmp_path / "in" / "b.npz", x=np.pad(x[::-1], [(0, 0), (0, 2), (0, 0)]), lengths=[6] * 12)
+    made, said, _ = prepare(tmp_path / "in", tmp_path / "out", val_share=0.3, test_share=0.3, seed=seed)
+    assert (said, made.dataset.splits) == ([], {"train": 8, "val": 8, "test": 8})
+    seen = sides_of(made)
+    assert len(seen) == 12
+    assert all(len(splits) == 2 and len(set(splits)) == 1 for splits in seen.values())

@@ -91,8 +91,8 @@ def test_long_series_are_cut_into_windows_and_one_series_is_split_in_time(tmp_pa
 def test_files_without_ids_are_series_and_folders_are_splits(tmp_path):
     for split, count in (("train", 4), ("val", 1), ("test", 2)):
         for i in range(count):
-            table(tmp_path / "mine" / split / f"{i}.csv", ("t", "a"), [(t, t) for t in range(9)])
-    table(tmp_path / "mine" / "loose.csv", ("t", "a"), [(t, t) for t in range(9)])
+            table(tmp_path / "mine" / split / f"{i}.csv", ("t", "a"), [(t, 10 * count + i + t) for t in range(9)])
+    table(tmp_path / "mine" / "loose.csv", ("t", "a"), [(t, -t) for t in range(9)])
     made, said, _ = prepare(tmp_path / "mine", tmp_path / "out", frames=9)
     assert made.dataset.splits == {"train": 4, "val": 1, "test": 2}
     assert said == ["/loose.csv: lies in none of the folders train, val and test; left out"]

@@ -70,6 +70,17 @@ def test_filtered_clips_are_left_out_before_the_split(tmp_path):
     assert part(found, "test") == set(test)
 
 
+def test_lists_of_clips_to_leave_out_may_name_files(tmp_path):
+    top = tree(tmp_path)
+    pickled(top / "filtered_clips.pkl", [f"{NAMES[3]}.mp4", NAMES[5]])
+    assert {clip.key for clip in read(tmp_path, Problems()).clips} == set(NAMES) - {NAMES[3], NAMES[5]}
+    pickled(top / "train_split.pkl", [f"{name}.mp4" for name in NAMES[:6]])
+    pickled(top / "test_split.pkl", [f"{name}.mp4" for name in NAMES[6:]])
+    pickled(top / "filtered_clips_new.pkl", [f"{NAMES[0]}.mp4"])
+    pickled(top / "filtered_clips_new_test.pkl", [f"{NAMES[8]}.mp4"])
+    assert {clip.key for clip in read(tmp_path, Problems()).clips} == set(NAMES) - {NAMES[0], NAMES[8]}
+
+
 def test_videos_that_are_missing_do_not_change_the_split(tmp_path):
     tree(tmp_path, absent=NAMES[:4])
     found = read(tmp_path, Problems())

@@ -1,6 +1,7 @@
 """MUG: the authors' folders and the database's own, labels, pairs, what is published about the order."""
 
 import contextlib
+import hashlib
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from trees import frames, mug
 
 from diffsda.data.problems import Problems
+from diffsda.data.video import mug as mug_module
 from diffsda.data.video.mug import EMOTIONS, read
 from diffsda.errors import InputError
 
@@ -75,6 +77,28 @@ def test_as_published_clips_go_by_their_position(tmp_path, monkeypatch):
     assert [clip.key for clip in published.clips][:3] == backwards[:3]
     assert {clip.order for clip in published.clips} == {"text"}
     assert published.options["as_published"] is True
+
+
+def test_the_positions_left_out_are_the_published_ones():
+    """SHA-256 of the 61 positions in ascending order as decimal numbers, with single spaces between.
+
+    The list in the authors' datasets_util/mug_data_class.py, sorted, gave the same.
+    """
+    positions = sorted(mug_module._DROPPED)
+    assert (len(positions), positions[0], positions[-1]) == (61, 32, 745)
+    digest = hashlib.sha256(" ".join(map(str, positions)).encode()).hexdigest()
+    assert digest == "2681cf216ac6c178cbfb15033e9726804a113df9a7c5e3710e8432462f3dd6c0"
+
+
+def test_a_folder_that_is_no_emotion_is_looked_at_once(tmp_path, monkeypatch):
+    mug(tmp_path)
+    for take in range(5):
+        frames(tmp_path / f"mug_pre2_train/neutral/user001_take{take:03}_00", range(1), make=lambda n: b"x")
+    (tmp_path / "mug_pre2_test/empty").mkdir()
+    noted = []
+    monkeypatch.setattr(Problems, "add", lambda self, path, reason, line=None: noted.append(path.name))
+    assert len(read(tmp_path, Problems()).clips) == 30
+    assert noted == ["neutral", "empty"]
 
 
 PAIRS = """video_path_A,categ_A,subj_A,video_path_B,categ_B,subj_B
