@@ -30,7 +30,7 @@ from diffsda.data.frames import FrameStore, FrameWriter
 from diffsda.data.prepared import Dataset
 from diffsda.data.stream import Take
 from diffsda.data.video import choice
-from diffsda.data.video.entry import Entry, read_entries
+from diffsda.data.video.entry import Entry, read_entries, shortest_sides
 from diffsda.data.video.pyav import PyAVLoader, cores
 from diffsda.data.video.view import View
 from diffsda.data.video.workers import spread
@@ -49,8 +49,11 @@ SECONDS, WARM = 4.0, 3
 Row = dict[str, Any]
 
 
-def lacking(who: str, case: str, device: str) -> str | None:
-    """Return what somebody cannot do here, in words; None if nothing is lacking."""
+def lacking(who: str, case: str, device: str, entries: Sequence[Entry] = ()) -> str | None:
+    """Return what somebody cannot do here, in words; None if nothing is lacking.
+
+    entries: the videos to be read, where these are not made here as the case has them.
+    """
     if device.startswith("cuda") and not torch.cuda.is_available():
         return "no CUDA device"
     if who == MAPPED:
@@ -59,8 +62,8 @@ def lacking(who: str, case: str, device: str) -> str | None:
         return f"no PyAV: {reason}"
     if who == PYAV:
         return None
-    codec = SETTINGS[case.removeprefix("loader/")].codec
-    return choice.dali_refuses(device if who == DALI_CUDA else "cpu", {codec: SIDE})
+    sides = shortest_sides(entries) or {SETTINGS[case.removeprefix("loader/")].codec: SIDE}
+    return choice.dali_refuses(device if who == DALI_CUDA else "cpu", sides)
 
 
 def write_films(folder: Path, name: str, side: int = SIDE, files: int = FILES, length: int = LENGTH) -> list[Entry]:
@@ -182,25 +185,21 @@ def rows_of(options: argparse.Namespace, say: Callable[[Row], None]) -> Iterator
     """Yield a row for everyone in every case: a speed, or what is lacking."""
     for case in options.cases:
         with tempfile.TemporaryDirectory(prefix="diffsda-loader-") as place:
-            entries: list[Entry] = []
+            entries = read_entries(options.clips / "train.jsonl") if options.clips and case != LATENTS else []
             for who in options.peers or PEERS:
                 if (case == LATENTS) != (who == MAPPED):
                     continue  # takes no part
                 row: Row = {"case": case, "peer": who}
-                if reason := lacking(who, case, options.device):
+                if reason := lacking(who, case, options.device, entries):
                     yield row | {"skipped": reason}
                     continue
                 say({"starting": who, "case": case})
                 if case != LATENTS and not entries:
-                    entries = _entries(options.clips, Path(place), case)
+                    entries = write_films(Path(place), case.removeprefix("loader/"))
                 try:
                     yield row | _measured(who, entries, Path(place), options)
                 except Exception as error:
                     yield row | {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
-
-
-def _entries(clips: Path | None, place: Path, case: str) -> list[Entry]:
-    return write_films(place, case.removeprefix("loader/")) if clips is None else read_entries(clips / "train.jsonl")
 
 
 def _measured(who: str, entries: Sequence[Entry], place: Path, options: argparse.Namespace) -> Row:

@@ -184,10 +184,21 @@ class _Graph:
         feed.given.popleft()
         if self.device == "cpu":
             return np.array(made.as_array())
-        from torch.utils.dlpack import from_dlpack
+        return _copy(made.as_tensor())
 
-        # DALI's buffers are shared with torch, and stay until torch lets go of them.
-        return from_dlpack(made.as_tensor())
+
+def _copy(made: Any) -> Any:
+    """Copy what came out of a pipeline into memory of torch.
+
+    DALI decodes the next groups into the same memory once its output is released, and does not know of the stream
+    that torch reads on: the copy must have happened, not only be queued, before that.
+    """
+    import torch
+    from torch.utils.dlpack import from_dlpack
+
+    clips = from_dlpack(made).clone()
+    torch.cuda.current_stream(clips.device).synchronize()
+    return clips
 
 
 def _pipeline(graph: _Graph, view: View, device: str, threads: int, most: int) -> Any:

@@ -74,7 +74,11 @@ def _copied(path: Path, index: Index, kept: Array) -> Array | None:
     missing = np.flatnonzero(kept).tolist()[::-1]
     file = io.BytesIO()
     with opened(path) as (source, stream):
-        kind = "matroska" if stream.codec_context.codec.canonical_name == "vp8" else "mp4"
+        codec = stream.codec_context.codec.canonical_name
+        # With a B-frame behind a gap, MPEG-4's decoder takes the times in the stream for out of order and skips it.
+        if codec == "mpeg4" and (np.diff(index.places) < 0).any():
+            return None
+        kind = "matroska" if codec == "vp8" else "mp4"
         with av.open(file, "w", format=kind) as target:
             copy = target.add_stream_from_template(stream)
             at = sought = -NEAR - 1
@@ -93,7 +97,17 @@ def _copied(path: Path, index: Index, kept: Array) -> Array | None:
                 if at == missing[-1]:
                     missing.pop()
                     packet.stream = copy
-                    target.mux(packet)
+                    if not _muxed(target, packet):
+                        return None
                 elif at > missing[-1]:
                     return None
     return np.frombuffer(file.getbuffer(), np.uint8)
+
+
+def _muxed(target: Any, packet: Any) -> bool:
+    """Add a packet; tell whether its times were taken: after a seek libav guesses some that Matroska does not hold."""
+    try:
+        target.mux(packet)
+    except libav().error.FFmpegError:
+        return False
+    return True

@@ -18,6 +18,31 @@ from diffsda.errors import InputError
 NEAR = 16
 """Up to this frame number counting from the start costs less than looking for a key frame."""
 
+TIMELESS = frozenset({"avi"})
+"""Containers, by libav's name, that do not say when frames are shown: times are made up in the order of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Starts:
+    """Where decoding can begin in a codec of NAL units: at a picture that nothing after it reaches back over."""
+
+    shift: int
+    mask: int
+    """The kind of a unit, in its first byte."""
+    kinds: frozenset[int]
+    width_at: int
+    """The byte of avcC or hvcC with the width of lengths."""
+
+    def kind(self, first: int) -> int:
+        """Return the kind of a unit by its first byte."""
+        return first >> self.shift & self.mask
+
+
+STARTS = {
+    "h264": _Starts(0, 31, frozenset({5}), 4),  # IDR; not a recovery point, as of open groups and intra refresh
+    "hevc": _Starts(1, 63, frozenset(range(16, 21)), 21),  # BLA and IDR; not CRA, as of open groups
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -75,15 +100,46 @@ def index_of(path: Path, wanted: Sequence[int], total: int | None) -> Index | No
 def _index(path: Path, changed: int) -> Index | None:
     """Read when frames are shown, from the packets alone; None where these do not say it without doubt."""
     with opened(path) as (container, stream):
-        packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
+        packets = [(p.pts, _is_start(stream, p)) for p in container.demux(stream) if p.size and not p.is_discard]
+        keeps_times = container.format.name not in TIMELESS
+        reorders = bool(stream.codec_context.has_b_frames)
     if not packets or any(time is None for time, _ in packets):
         return None
     times = np.array([time for time, _ in packets], np.int64)
     keys = np.array([key for _, key in packets], bool)
     order = np.argsort(times, kind="stable")
-    if (np.diff(times[order]) <= 0).any() or not keys.any():
+    rising = bool((np.diff(times) > 0).all())
+    # Times made up in the order of the file look whole, and are wrong if the codec shows frames in another order.
+    if not keys.all() and (not keeps_times or (reorders and rising)):
+        return None
+    # Frames shown before the first start may or may not be decoded: their numbers are in doubt.
+    if (np.diff(times[order]) <= 0).any() or not keys[order[0]]:
         return None
     return Index(times[order], times[order][keys[order]], order)
+
+
+def _is_start(stream: Any, packet: Any) -> bool:
+    """Tell whether decoding can begin at a packet; libav's key packets may be places where a picture only recovers."""
+    starts = STARTS.get(stream.codec_context.codec.canonical_name)
+    if starts is None or not packet.is_keyframe:
+        return bool(packet.is_keyframe)
+    extra = bytes(stream.codec_context.extradata or b"")
+    return any(starts.kind(unit) in starts.kinds for unit in _first_bytes(bytes(packet), extra, starts.width_at))
+
+
+def _first_bytes(data: bytes, extra: bytes, width_at: int) -> Iterator[int]:
+    """Yield the first byte of each NAL unit of a packet of H.264 or HEVC.
+
+    extra: the stream's parameter sets. In MP4's form (avcC, hvcC) they say, at ``width_at``, how wide the lengths
+    before units are; in the other form (Annex B) a start code lies before each.
+    """
+    if len(extra) <= width_at or extra.startswith((b"\0\0\1", b"\0\0\0\1")):
+        yield from (unit[0] for unit in data.split(b"\0\0\1")[1:] if unit)
+        return
+    at, width = 0, (extra[width_at] & 3) + 1
+    while at + width < len(data):
+        yield data[at + width]
+        at += width + int.from_bytes(data[at : at + width], "big")
 
 
 def _by_time(path: Path, index: Index, wanted: Sequence[int]) -> Array | None:
@@ -97,14 +153,27 @@ def _by_time(path: Path, index: Index, wanted: Sequence[int]) -> Array | None:
             if key is None:
                 return None
             if last is None or key > last:
-                container.seek(key, stream=stream)
-                frames = container.decode(stream)
+                frames = _frames_from(container, stream, index, key)
             frame = next((f for f in frames if f.pts is None or f.pts >= time), None)
             if frame is None or frame.pts != time:
                 return None
             last = time
             found.append(_rgb(frame, found))
     return np.stack(found)
+
+
+def _frames_from(container: Any, stream: Any, index: Index, key: int) -> Iterator[Any]:
+    """Decode from a key frame on; none where the container takes us behind it, as transport streams do."""
+    meant = index.place_of(key)
+    container.seek(key, stream=stream)
+    landed = False
+    for packet in container.demux(stream):
+        place = index.place_of(packet.pts)
+        if not landed and place is not None:
+            if meant is None or place > meant:
+                return
+            landed = True
+        yield from packet.decode()
 
 
 def _by_count(path: Path, wanted: Sequence[int]) -> Array:

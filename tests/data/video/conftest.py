@@ -30,6 +30,14 @@ def smooth(frames=FRAMES, height=HEIGHT, width=WIDTH):
     return np.array(made).round().astype(np.uint8)
 
 
+def moving(frames, side=64):
+    """Return frames (V, side, side, 3) whose red and green move along, full of detail, and whose blue counts frames."""
+    wide = np.random.default_rng(1).integers(0, 255, (side, 3 * side, 3), np.uint8)
+    made = np.stack([np.roll(wide, -2 * i, 1)[:, :side] for i in range(frames)])
+    made[..., 2] = np.linspace(0, 255, frames).round()[:, None, None]
+    return made
+
+
 def write(path, frames, codec, *, pixels="yuv420p", options=None, times=None, sound=False, turn=0, space=None):
     """Encode frames; ``times`` in milliseconds, ``sound`` beside the pictures, ``space``: the colours' matrix."""
     import av
@@ -83,6 +91,26 @@ KINDS = {
     "mpeg4.avi": ("mpeg4", {"options": {"g": "6", "b": "8M"}}),
     "mpeg2.mpg": ("mpeg2video", {"options": {"b": "8M"}}),
 }
+X264 = {"crf": "18", "preset": "veryfast", "g": "24"}
+X265 = {"preset": "ultrafast", "g": "12"}
+REORDERED = {
+    "b.avi": ("libx264", {"options": X264 | {"x264-params": "bframes=1:b-adapt=0"}}),
+    "open.mp4": ("libx264", {"options": X264 | {"x264-params": "open-gop=1:bframes=3:scenecut=0"}}),
+    "refresh.mp4": (
+        "libx264",
+        {"options": {"crf": "12", "g": "12", "x264-params": "intra-refresh=1:bframes=0:scenecut=0"}},
+    ),
+    "refresh.ts": (
+        "libx264",
+        {"options": {"crf": "12", "g": "12", "x264-params": "intra-refresh=1:bframes=0:scenecut=0"}},
+    ),
+    "hevc.mp4": ("libx265", {"options": X265 | {"x265-params": "open-gop=1:bframes=3:log-level=none"}}),
+    "hevc.mkv": ("libx265", {"options": X265 | {"x265-params": "open-gop=0:bframes=3:log-level=none"}}),
+    "mpeg4.mp4": ("mpeg4", {"options": {"g": "24", "bf": "2"}}),
+    "mpeg4.mkv": ("mpeg4", {"options": {"g": "24", "bf": "2"}}),
+    "mpeg4.ts": ("mpeg4", {"options": {"g": "12", "bf": "2", "sc_threshold": "1000000000"}}),
+}
+"""Films whose key packets or times mislead: B-frames, open groups, no whole picture after the first."""
 DALI_READS = ("vp9.mp4", "vp9.webm", "one_group.mp4", "uneven.mp4", "mjpeg.avi", "mjpeg.mp4")
 
 
@@ -125,3 +153,32 @@ def films(tmp_path_factory):
     for name, (codec, how) in KINDS.items():
         write(folder / name, frames, codec, **how)
     return Films(folder)
+
+
+@pytest.fixture(scope="session")
+def reordered(tmp_path_factory):
+    """Return paths by name, and the frames of each file decoded from its start to its end, (V, H, W, 3)."""
+    pytest.importorskip("av", reason="PyAV is not installed")
+    from diffsda.data.video import seek
+
+    folder = tmp_path_factory.mktemp("reordered")
+    made = {}
+    for name, (codec, how) in REORDERED.items():
+        path = write(folder / name, moving(90), codec, **how)
+        made[name] = path, seek._by_count(path, range(90))
+    copied = _copied_to_mp4(made["b.avi"][0])
+    return made | {"copied.mp4": (copied, seek._by_count(copied, range(90)))}
+
+
+def _copied_to_mp4(path):
+    """Copy an AVI file packet by packet, which keeps the times that libav made up for it."""
+    import av
+
+    copied = path.with_name("copied.mp4")
+    with av.open(str(path)) as source, av.open(str(copied), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    return copied

@@ -156,3 +156,20 @@ def test_errors_of_whoever_asks_come_through(films, loader):
         next(going)
     with pytest.raises(InputError, match="empty batch"):
         list(loader(view).batches([[]]))
+
+
+def test_what_leaves_the_device_is_a_finished_copy(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from diffsda.data.video import dali
+
+    done, held = [], torch.arange(6.0)
+
+    class Stream:
+        def synchronize(self):
+            done.append(self)
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    clips = dali._copy(held)
+    held.zero_()
+    assert clips.tolist() == [0, 1, 2, 3, 4, 5], "DALI writes over its memory"
+    assert len(done) == 1

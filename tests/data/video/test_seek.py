@@ -16,7 +16,12 @@ WANTED = ([0], [23], [5, 6, 7], [0, 11, 23], [20, 22], [1, 17, 18], [8, 16], [15
 def decoded(monkeypatch):
     """Count the frames that are decoded, those before the wanted ones included."""
     counted = []
-    opened = seek.opened
+    opened, frames_from = seek.opened, seek._frames_from
+
+    def counting(frames):
+        for frame in frames:
+            counted.append(frame.pts)
+            yield frame
 
     class Container:
         def __init__(self, real):
@@ -26,9 +31,7 @@ def decoded(monkeypatch):
             return getattr(self.real, name)
 
         def decode(self, stream):
-            for frame in self.real.decode(stream):
-                counted.append(frame.pts)
-                yield frame
+            return counting(self.real.decode(stream))
 
     class Opening:
         def __init__(self, path):
@@ -42,6 +45,7 @@ def decoded(monkeypatch):
             return self.inner.__exit__(*error)
 
     monkeypatch.setattr(seek, "opened", Opening)
+    monkeypatch.setattr(seek, "_frames_from", lambda *about: counting(frames_from(*about)))
     return counted
 
 
