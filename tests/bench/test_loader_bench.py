@@ -1,6 +1,7 @@
 """The loader benches time what they say: the frames asked for, by everyone who is here; others are skipped by name."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from diffsda.bench import gpu_loader, loader_cases
 from diffsda.bench.loader_cases import DECORD, OURS, PUBLISHED, PYAV, TORCHCODEC, Films, absent, epoch, floor, numbers
 from diffsda.data.video import choice
+from diffsda.data.video.entry import Entry
 
 pytest.importorskip("av", reason="PyAV is not installed")
 
@@ -58,6 +60,9 @@ def test_on_a_device_what_is_lacking_is_named(monkeypatch, capsys):
     monkeypatch.setattr(choice, "has_video_decoder", lambda: False)
     assert "libnvcuvid" in gpu_loader.lacking("dali_cuda", "loader/vp9", "cuda")
     assert gpu_loader.lacking("dali_cpu", "loader/vp9", "cuda") is None
+    about = {"frames": 9, "fps": 25.0, "width": 300, "height": 300, "sha256": ""}
+    given = [Entry(path=Path("a.mp4"), codec="h264", **about)]
+    assert "holds h264" in gpu_loader.lacking("dali_cpu", "loader/vp9", "cuda", given)
     monkeypatch.setattr(choice, "installed", lambda: False)
     assert "not installed" in gpu_loader.lacking("dali_cuda", "loader/vp9", "cuda")
 
