@@ -118,6 +118,7 @@ def backward(
             {**inputs, **outputs, "partial": partial, **sizes},
             {**constants, "BLOCK": block, "ROWS": many},
             warps=warps,
+            registers=65536 // (32 * WARPS),
         )
     else:
         launch(

@@ -63,8 +63,10 @@ def plan(
     # A loop over tiles: the forward pass keeps three float32 values of every element, the backward pass five, so
     # half as many elements a thread. There 16 warps share a tile: one program a multiprocessor has as many bytes
     # under way as two of 8 warps, and its slabs of x and dy (26 MB on 132 multiprocessors) stay in the L2 cache for
-    # the second read. 16 warps of float32 loads, or of dropout along pixels, do not fit into the registers.
-    tile = 4096 if backward and (item == 4 or not last or small) else 8192
+    # the second read. 16 warps of float32 loads, of dropout along pixels, or of sums over many narrow groups do not
+    # fit into the registers.
+    narrow = slab > 8 * per_group
+    tile = 4096 if backward and (item == 4 or not last or small or narrow) else 8192
     rows = whole if resident else max(VECTOR, min(whole, tile // width))
     elements = 16 if backward and not resident else 32
     warps = min(16, max(4, power_of_two(rows * width // (32 * elements))))
