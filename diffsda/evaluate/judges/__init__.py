@@ -1,0 +1,1 @@
+"""Judges: what looks at clips for a metric. One judge a file; ``shelf`` hands them out."""
