@@ -1,0 +1,132 @@
+"""Write docs/results.md from the stored results of real data: no number there without a file behind it.
+
+``python -m diffsda.bench.results docs/results.md``. A set's folder in bench/records/results/ holds ``about.json``
+(title, words, the commands that made it, how it was trained, goals) and what `diffsda evaluate` wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffsda.atomic import atomic_write
+from diffsda.bench.cases import records_folder
+from diffsda.errors import InputError
+from diffsda.evaluate.record import Result, number
+from diffsda.evaluate.result import Row
+
+OPENING = """# Results on real data
+
+Written by `python -m diffsda.bench.results docs/results.md` from `bench/records/results/`; every number is in a file
+there, with the digests of model and clips it was measured on. Values are means over the seeds named; intervals are 95 %
+(Student's t) over them. Rows in italics are baselines: what the same protocol gives without a model. Judges marked
+*substitute* are not the papers', so their values are on another scale than the papers' rows.
+"""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A number a result is held against."""
+
+    protocol: str
+    metric: str
+    words: str
+    goal: float
+    higher: bool
+
+    def met(self, row: Row) -> bool:
+        """Tell whether a row's mean is on the good side; NaN never is."""
+        return row.mean >= self.goal if self.higher else row.mean <= self.goal
+
+
+def page(folder: Path) -> str:
+    """Return the whole page from a folder of sets.
+
+    Raises: InputError if there is none, or a file is not usable.
+    """
+    sets = sorted(path.parent for path in folder.glob("*/about.json"))
+    if not sets:
+        raise InputError(f"{folder}: holds no set with an about.json, expected results of `diffsda evaluate`")
+    parts = sorted((_about(one) for one in sets), key=lambda pair: pair[1].get("order", 99))
+    return "\n".join([OPENING, *(section(one, about) for one, about in parts)])
+
+
+def section(folder: Path, about: dict[str, Any]) -> str:
+    """Return one set's part: words, commands, goals, tables."""
+    results = {path.stem: Result.read(path) for path in sorted(folder.glob("*.json")) if path.name != "about.json"}
+    try:
+        goals = [Goal(**goal) for goal in about.get("goals", [])]
+        lines = [f"## {about['title']}", "", *about["words"], "", "```sh", *about["commands"], "```", ""]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / 'about.json'}: is not usable ({error!r}), expected title, words, commands"
+        ) from None
+    if trained := about.get("trained"):
+        lines += ["| training | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in trained.items()), ""]
+    if goals:
+        lines += [
+            "| goal | | measured | |",
+            "| --- | --- | --- | --- |",
+            *(_line(goal, results, folder) for goal in goals),
+        ]
+        lines += [""]
+    for name, result in results.items():
+        words = about.get("captions", {}).get(name, result.about)
+        seeds = ", ".join(map(str, result.seeds))
+        models = len(result.provenance.get("models", [None]))
+        many = f", {models} models" if models > 1 else ""
+        lines += [f"### {name}", "", f"{words[:1].upper()}{words[1:]}. Seeds {seeds}{many}.", "", result.table()]
+    if notes := about.get("notes"):
+        lines += [*notes, ""]
+    return "\n".join(lines)
+
+
+def _line(goal: Goal, results: dict[str, Result], folder: Path) -> str:
+    rows = [
+        row
+        for result in results.values()
+        if result.protocol == goal.protocol
+        for row in result.rows
+        if row.metric == goal.metric and not row.baseline
+    ]
+    sign = "\u2265" if goal.higher else "\u2264"
+    bound = f"{sign} {number(goal.goal)}"
+    if not rows:
+        return f"| {goal.words} | {bound} | not measured | |"
+    row = rows[0]
+    value = "\u2013" if math.isnan(row.mean) else number(row.mean)
+    return f"| {goal.words} | {bound} | {value} | {'met' if goal.met(row) else '**missed**'} |"
+
+
+def _about(folder: Path) -> tuple[Path, dict[str, Any]]:
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / 'about.json'}: cannot be read ({error})") from None
+    if not isinstance(about, dict):
+        raise InputError(f"{folder / 'about.json'}: got {type(about).__name__}, expected a table of settings")
+    return folder, about
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page to the file that is named."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if len(words) != 1:
+        print("usage: python -m diffsda.bench.results FILE.md", file=sys.stderr)
+        return 2
+    try:
+        text = page(records_folder() / "results")
+        atomic_write(words[0], lambda file: file.write(text.encode()))
+    except InputError as error:
+        print(f"results: error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(words[0])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
