@@ -39,7 +39,7 @@ class Trials:
     same: Array
 
     def scores(self, embeddings: Any, utterance: Any) -> Array:
-        """Return the cosine of every pair (P,) float64, as ``diffsda.evaluate.eer.from_scores`` takes it.
+        """Return the cosine of every pair (P,) float64, as ``diffsda.evaluate.eer.equal_error_rate`` takes it.
 
         Shapes: embeddings (N, ...) of clips, flattened; utterance (N,), the label of the same name. An utterance's
         embedding is the mean over its clips; the mean over this list's utterances is then taken off.

@@ -10,7 +10,7 @@ import numpy as np
 
 from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.errors import InputError
-from diffsda.evaluate.eer import equal_error_rate
+from diffsda.evaluate.eer import verification_eer
 from diffsda.evaluate.judge import Judge
 from diffsda.evaluate.lengths import Array
 from diffsda.evaluate.probe import accuracy, frames, mean_over_time, repeat, resample
@@ -113,9 +113,9 @@ def score(
         ),
         accuracy_dynamic_all=accuracy(resample(d_fit, fit.lengths), y_fit, resample(d_test, test.lengths), y_test),
         accuracy_mean_feature=accuracy(mean_fit, y_fit, mean_test, y_test),
-        eer_static=equal_error_rate(s_test, y_test),
-        eer_dynamic=equal_error_rate(mean_over_time(d_test, test.lengths), y_test),
-        eer_mean_feature=equal_error_rate(mean_test, y_test),
+        eer_static=verification_eer(s_test, y_test),
+        eer_dynamic=verification_eer(mean_over_time(d_test, test.lengths), y_test),
+        eer_mean_feature=verification_eer(mean_test, y_test),
         judge_on_real=judge.share(test.x, y_test, test.lengths),
         reconstruction_mse=mse(reconstruct(model, test, seed=seed), test.x, test.lengths),
         reconstruction_mse_fresh=mse(reconstruct(model, test, noise="fresh", seed=seed), test.x, test.lengths),

@@ -15,7 +15,7 @@ from diffsda.data.audio.speech_sources import PACKAGES, VOICES, split_of
 from diffsda.data.prepared import Dataset, open_prepared
 from diffsda.data.problems import Problems
 from diffsda.errors import InputError
-from diffsda.evaluate.eer import from_scores
+from diffsda.evaluate.eer import equal_error_rate
 from diffsda.presets import preset
 
 SPLITS = ("train", "val", "test")
@@ -117,7 +117,7 @@ def test_trials_are_on_the_test_part(out):
         assert all((of[a] == of[b]) == same for a, b, same in pairs)
         assert all(said[a] != said[b] for a, b, _ in pairs)
         # Miniature voices are tones of their own: the mean over time tells them apart.
-        assert from_scores(one.scores(clips.x.mean(1), clips.labels["utterance"]), one.same) < 0.2
+        assert equal_error_rate(one.scores(clips.x.mean(1), clips.labels["utterance"]), one.same) < 0.2
 
 
 def test_licences_are_the_packages_own_words(out):
@@ -283,5 +283,5 @@ def test_the_real_packages(tmp_path, capsys):
     probe = LogisticRegression(max_iter=200).fit(time_means(parts["train"]), parts["train"].labels["speaker"])
     assert probe.score(time_means(test), test.labels["speaker"]) > 0.8, "chance is 1 in 9, the commonest 0.22"
     for one in speech_trials.read(out).values():
-        plain = from_scores(one.scores(test.x.mean(1), test.labels["utterance"]), one.same)
+        plain = equal_error_rate(one.scores(test.x.mean(1), test.labels["utterance"]), one.same)
         assert 0.05 < plain < 0.45, "speakers can be told, but not by their room alone"

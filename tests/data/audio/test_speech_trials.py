@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diffsda.data.audio import speech_trials as subject
 from diffsda.errors import InputError
-from diffsda.evaluate.eer import from_scores
+from diffsda.evaluate.eer import equal_error_rate
 
 VOICES = ("it_carlo", "en_allison", "it_menardi", "cs_small_fish")
 
@@ -61,9 +61,9 @@ def test_embeddings_that_know_the_speaker_make_no_error(held):
     speaker = np.where(held["voice"] == 0, 1.0, -1.0)
     noise = 0.1 * np.random.default_rng(0).normal(size=(len(speaker), 3, 2))
     known = noise + speaker[:, None, None]
-    assert from_scores(trials.scores(known, held["utterance"]), trials.same) == 0
+    assert equal_error_rate(trials.scores(known, held["utterance"]), trials.same) == 0
     unknown = noise + (held["prompt"] - 6.0)[:, None, None]
-    assert from_scores(trials.scores(unknown, held["utterance"]), trials.same) > 0.3
+    assert equal_error_rate(trials.scores(unknown, held["utterance"]), trials.same) > 0.3
 
 
 def test_an_utterance_is_the_mean_of_its_clips(held):

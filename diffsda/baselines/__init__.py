@@ -1,0 +1,1 @@
+"""Other systems of sequential disentanglement behind one protocol, to compare with."""

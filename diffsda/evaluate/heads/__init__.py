@@ -1,0 +1,1 @@
+"""Small networks on frozen factors: what can be told of a clip from s and d alone."""
