@@ -22,6 +22,11 @@ VERBS = {
     "swap": "give clips the dynamics of other clips",
     "generate": "sample new clips, or clips with one factor new",
     "traverse": "walk a clip's factors along their principal directions",
+    "zero-shot": "swap or reconstruct clips of sets the model was not trained on",
+    "interpolate": "walk from one clip's factors to another's",
+    "lengthen": "make clips of more frames than they have",
+    "evaluate": "score models by the papers' protocols, over seeds, beside the papers' rows",
+    "report": "put a training run on one page: curves, pictures, films, scores",
     "infer": "do one of these for a job of many clips; stop and go on, in parts, on several processes",
     "export": "write a model as ONNX files, engines or a server's repository; compare runtimes",
     "import": "turn weights of the authors' code into a model file",
@@ -30,7 +35,12 @@ VERBS = {
     "doctor": "list what is installed, used, missing or broken",
 }
 
-MODULES = {"import": "import_", "train-first-stage": "train_first_stage", "train-prior": "train_prior"}
+MODULES = {
+    "import": "import_",
+    "train-first-stage": "train_first_stage",
+    "train-prior": "train_prior",
+    "zero-shot": "zeroshot",
+}
 """Verbs whose file must have another name."""
 
 

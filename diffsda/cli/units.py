@@ -20,6 +20,7 @@ from diffsda.firststage.whiten import Whitening
 
 if TYPE_CHECKING:
     from diffsda.firststage.latents import LatentSpace
+    from diffsda.recipe import Clips as Form
     from diffsda.recipe import Recipe
 
 AT_ONCE = 8
@@ -57,16 +58,26 @@ class Units:
 
         Raises: InputError for clips that are none of this model's.
         """
+        return self.take(open_clips(source, split, self.form))
+
+    @property
+    def form(self) -> Form:
+        """What people's clips are: the model's own form, or pixels where there is a first stage."""
+        if self.space is None:
+            return self.recipe.clips
+        stage, form = self.space.first_stage.stage, self.recipe.clips
+        return dataclasses.replace(form, channels=stage.channels, size=(form.size or 0) * stage.factor, latent=False)
+
+    def take(self, clips: Clips) -> Clips:
+        """Bring clips into the model's units.
+
+        Raises: InputError for clips that are none of this model's.
+        """
         from diffsda.train.data import fits
 
+        fits(clips, self.recipe.replace(clips=self.form))
         if self.space is None:
-            clips = open_clips(source, split, self.recipe.clips)
-            fits(clips, self.recipe)
             return whitened(clips, self.whitening)
-        stage, form = self.space.first_stage.stage, self.recipe.clips
-        pixels = dataclasses.replace(form, channels=stage.channels, size=(form.size or 0) * stage.factor, latent=False)
-        clips = open_clips(source, split, pixels)
-        fits(clips, self.recipe.replace(clips=pixels))
         latents = [self._encoded(clips.x[rows]) for rows in _few(len(clips))]
         return whitened(dataclasses.replace(clips, x=np.concatenate(latents), mask=None), None)
 

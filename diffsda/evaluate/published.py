@@ -30,10 +30,8 @@ class Published:
 
 
 def published(protocol: str, data: str | None = None) -> list[Published]:
-    """Return the rows of a protocol, those of one data set where it is named and known, else all."""
-    rows = [row for row in ROWS if row.protocol == protocol]
-    of_data = [row for row in rows if row.data == data]
-    return of_data or rows
+    """Return the rows of a protocol, those of one data set where it is named."""
+    return [row for row in ROWS if row.protocol == protocol and data in (None, row.data)]
 
 
 def _rows(

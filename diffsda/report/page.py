@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -10,74 +11,74 @@ from pathlib import Path
 from diffsda.errors import InputError
 from diffsda.report.canvas import DPI
 from diffsda.report.files import write
-from diffsda.report.sections import Details, Figure, Score, Scores, Section, Table, Text
+from diffsda.report.sections import Details, Figure, Film, Score, Scores, Section, Table, Tagged, Text
+from diffsda.report.style import CSS
 
-__all__ = ["Details", "Figure", "Score", "Scores", "Section", "Table", "Text", "page", "write_page"]
+__all__ = [
+    "Details",
+    "Figure",
+    "Film",
+    "Score",
+    "Scores",
+    "Section",
+    "Table",
+    "Tagged",
+    "Text",
+    "page",
+    "write_page",
+]
 
-_CSS = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --line: #d0d7de;
-  --band: #f6f8fa; --good: #0b6b3a; --bad: #a63c00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a3adb8; --paper: #14171b;
-  --line: #3a424c; --band: #1d2228; --good: #5fd39a; --bad: #ffab70; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wrap: break-word; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1.2rem; }
-h2 { font-size: 1.25rem; margin: 2.2rem 0 .4rem; }
-p { max-width: 44rem; margin: .5rem 0 1rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); padding: .3rem 0; }
-th, td { text-align: left; padding: .4rem .8rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-thead th { background: var(--band); }
-td.number { text-align: right; white-space: nowrap; }
-.met, .missed { white-space: nowrap; font-weight: 600; }
-.met { color: var(--good); }
-.missed { color: var(--bad); }
-figure { margin: 1.4rem 0; }
-figure img { display: block; max-width: 100%; height: auto; background: #ffffff; border-radius: 6px;
-  border: 1px solid var(--line); }
-figcaption { color: var(--soft); margin-top: .5rem; max-width: 44rem; }
-details { border: 1px solid var(--line); border-radius: 6px; padding: .5rem .9rem; margin: 1rem 0; }
-summary { cursor: pointer; font-weight: 600; }
-footer { border-top: 1px solid var(--line); margin-top: 2.5rem; color: var(--soft); font-size: .9rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { th, td { padding: .35rem .5rem; }
-  figure img { max-width: none; width: max(100%, 34rem); } }
-"""
-# Forbids the browser every request; pictures come from the file itself.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Forbids the browser every request; pictures and films come from the file itself.
+_POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
 
-def page(title: str, sections: Iterable[Section], *, footer: Mapping[str, object] | None = None) -> str:
+def page(
+    title: str,
+    sections: Iterable[Section],
+    *,
+    footer: Mapping[str, object] | None = None,
+    contents: bool = False,
+) -> str:
     """Return one self-contained HTML document: pictures inside, no script, nothing fetched.
 
-    All text is escaped. ``footer`` names where the page comes from (recipe, checkpoint, seed, versions).
+    All text is escaped. ``footer`` names where the page comes from (recipe, checkpoint, seed, versions); ``contents``
+    lists the headings below the title. Every heading can be linked to.
     Reads on a phone and follows the reader's light or dark setting.
-    Raises: InputError if the title is empty or something is not a section.
+    Raises: InputError if the title is empty, two headings are the same, or something is not a section.
     """
     if not title.strip():
         raise InputError("page: got an empty title, expected one")
+    sections = list(sections)
     body = "\n".join(_section(section) for section in sections)
+    headings = [section.heading for section in sections if isinstance(section, Text) and section.heading]
+    anchors = [_anchor(words) for words in headings]
+    if twice := {words for words, anchor in zip(headings, anchors) if anchors.count(anchor) > 1}:
+        raise InputError(f"page: got the heading {min(twice)!r} twice, expected different ones: they are linked to")
+    if contents and headings:
+        body = f"{_contents(headings)}\n{body}"
     ending = "" if not footer else f"<footer><dl>{''.join(_term(k, v) for k, v in footer.items())}</dl></footer>"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n{ending}\n</main>\n</body>\n</html>\n"
     )
 
 
 def write_page(
-    path: str | Path, title: str, sections: Iterable[Section], *, footer: Mapping[str, object] | None = None
+    path: str | Path,
+    title: str,
+    sections: Iterable[Section],
+    *,
+    footer: Mapping[str, object] | None = None,
+    contents: bool = False,
 ) -> Path:
     """Write ``page`` to a file, whole or not at all. Returns the path.
 
     Raises: InputError as ``page``; SaveError if the file cannot be written.
     """
-    return write(path, page(title, sections, footer=footer).encode())
+    return write(path, page(title, sections, footer=footer, contents=contents).encode())
 
 
 def _section(section: Section) -> str:
@@ -90,14 +91,16 @@ def _section(section: Section) -> str:
             return _table(section)
         case Figure():
             return _figure(section)
+        case Film():
+            return _film(section)
         case Details():
             inside = "\n".join(_section(part) for part in section.sections)
             return f"<details><summary>{escape(section.summary)}</summary>\n{inside}\n</details>"
-    raise InputError(f"page: got {type(section).__name__}, expected Text, Scores, Table, Figure or Details")
+    raise InputError(f"page: got {type(section).__name__}, expected Text, Scores, Table, Figure, Film or Details")
 
 
 def _text(section: Text) -> str:
-    heading = f"<h2>{escape(section.heading)}</h2>\n" if section.heading else ""
+    heading = _heading(section.heading) if section.heading else ""
     paragraphs = [part.strip() for part in section.body.split("\n\n") if part.strip()]
     return heading + "\n".join(f"<p>{escape(part)}</p>" for part in paragraphs)
 
@@ -123,13 +126,26 @@ def _scores(section: Scores) -> str:
 
 
 def _table(section: Table) -> str:
+    numbers = [name in section.numbers for name in section.columns]
     head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in section.columns)
-    rows = ["<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in section.rows]
+    rows = []
+    for row, tone in zip(section.rows, section.tones or [""] * len(section.rows), strict=True):
+        kind = f' class="{tone}"' if tone else ""
+        cells = (f'<td class="number">{_cell(c)}</td>' if n else f"<td>{_cell(c)}</td>" for c, n in zip(row, numbers))
+        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
     return _frame(section.caption, head, rows)
 
 
+def _cell(value: object) -> str:
+    if not isinstance(value, Tagged):
+        return escape(str(value))
+    tag = f' <span class="tag">{escape(value.tag)}</span>' if value.tag else ""
+    small = f'<span class="small">{escape(value.small)}</span>' if value.small else ""
+    return f"{escape(value.words)}{tag}{small}"
+
+
 def _frame(caption: str, head: str, rows: list[str]) -> str:
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+    named = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
     body = "\n".join(rows)
     return f'<div class="wide"><table>{named}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
 
@@ -141,6 +157,39 @@ def _figure(section: Figure) -> str:
     picture = f'<img src="data:image/png;base64,{data}" alt="{escape(section.alt)}" width="{wide}" height="{high}">'
     caption = f"<figcaption>{escape(section.caption)}</figcaption>" if section.caption else ""
     return f'<figure><div class="wide">{picture}</div>{caption}</figure>'
+
+
+def _film(section: Film) -> str:
+    # Without a script nothing can choose whether to play, so there are two: style shows one of them, and a browser
+    # takes the source of that one only.
+    wide, high = section.size
+    # The controls lie over the lower edge: room for them below the pictures.
+    room = f"height: calc(100cqw * {high} / {wide} + 3.6rem)"
+    poster = f"data:image/png;base64,{base64.b64encode(section.poster).decode('ascii')}"
+    source = f"data:video/webm;base64,{base64.b64encode(section.webm).decode('ascii')}"
+    ways = (("moving", "autoplay ", "no-preference"), ("still", 'preload="auto" ', "reduce"))
+    films = "".join(
+        f'<video class="{kind}" {plays}muted loop controls playsinline width="{wide}" height="{high}" '
+        f'style="{room}" aria-label="{escape(section.alt)}" poster="{poster}">'
+        f'<source src="{source}" type="video/webm" media="(prefers-reduced-motion: {wish})"></video>'
+        for kind, plays, wish in ways
+    )
+    caption = f"<figcaption>{escape(section.caption)}</figcaption>" if section.caption else ""
+    return f'<figure class="film" style="max-width:{wide}px">{films}{caption}</figure>'
+
+
+def _heading(words: str) -> str:
+    anchor = _anchor(words)
+    return f'<h2 id="{anchor}"><a href="#{anchor}">{escape(words)}</a></h2>\n'
+
+
+def _contents(headings: list[str]) -> str:
+    items = "".join(f'<li><a href="#{_anchor(words)}">{escape(words)}</a></li>' for words in headings)
+    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
+
+
+def _anchor(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "part"
 
 
 def _term(name: str, value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a page is made of: text, scores, tables, figures, and parts folded away."""
+"""What a page is made of: text, scores, tables, figures, films, and parts folded away."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Literal, TypeAlias
 from diffsda.errors import InputError
 
 PNG = b"\x89PNG\r\n\x1a\n"
+WEBM = b"\x1a\x45\xdf\xa3"
+"""What a WebM file, as any of EBML, begins with."""
+Tone = Literal["", "baseline", "published"]
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,31 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Tagged:
+    """Words with a mark behind them, and small print below."""
+
+    words: str
+    tag: str = ""
+    small: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
-    """A plain table of text; every row has as many cells as there are columns."""
+    """A plain table of text; every row has as many cells as there are columns.
+
+    ``tones`` says of each row what it is, where rows are not all alike; ``numbers`` names columns that line up at the
+    right; a cell that is a ``Tagged`` has a mark behind its words.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     caption: str = ""
+    tones: tuple[Tone, ...] = ()
+    numbers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.tones and len(self.tones) != len(self.rows):
+            raise InputError(f"table: got {len(self.tones)} tones, expected {len(self.rows)}, one a row")
         for i, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise InputError(f"table: row {i} has {len(row)} cells, expected {len(self.columns)}")
@@ -85,6 +105,33 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Film:
+    """A short silent video as WebM bytes, shown over and over; ``poster`` is its first picture, a PNG.
+
+    It plays by itself unless the reader asked for less motion; who did starts it by hand.
+    Raises: InputError if the bytes are no WebM or PNG, or there are no words for those who cannot see it.
+    """
+
+    webm: bytes
+    poster: bytes
+    caption: str
+    alt: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.webm, bytes) or self.webm[:4] != WEBM:
+            raise InputError(f"film {self.caption!r}: got {self.webm[:4]!r}..., expected the bytes of a WebM")
+        if not isinstance(self.poster, bytes) or self.poster[:8] != PNG or len(self.poster) < 24:
+            raise InputError(f"film {self.caption!r}: got {self.poster[:8]!r}..., expected a PNG as poster")
+        if not self.alt.strip():
+            raise InputError(f"film {self.caption!r}: got no alt text, expected what the film shows")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in dots, read from the poster's header."""
+        return int.from_bytes(self.poster[16:20], "big"), int.from_bytes(self.poster[20:24], "big")
+
+
+@dataclass(frozen=True)
 class Details:
     """Sections folded away behind one line."""
 
@@ -92,4 +139,4 @@ class Details:
     sections: "tuple[Section, ...]"
 
 
-Section: TypeAlias = Text | Scores | Table | Figure | Details
+Section: TypeAlias = Text | Scores | Table | Figure | Film | Details
