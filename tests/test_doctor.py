@@ -8,8 +8,10 @@ import pytest
 from diffsda import doctor
 from diffsda.cli import main
 from diffsda.doctor import PARTS, Finding, Part, healthy
+from diffsda.evaluate.judges.catalogue import parts
 
 WHOLE = ["python", *(part.module for part in PARTS), "cuda", "kernels", "sessions", "torch.compile"]
+JUDGES = [finding.name for finding in parts()]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_json_has_every_part_by_name(examined, monkeypatch, capsys):
     monkeypatch.setattr("diffsda.cli.doctor.examine", lambda: examined)
     assert main(["doctor", "--json"]) == 0
     held = json.loads(capsys.readouterr().out)
-    assert list(held) == WHOLE
+    assert list(held) == [*WHOLE, *JUDGES]
     for name, value in held.items():
         assert list(value) == ["name", "status", "version", "reason"]
         assert value["name"] == name
@@ -53,7 +55,7 @@ def test_text_is_a_line_a_part(examined, monkeypatch, capsys):
     monkeypatch.setattr("diffsda.cli.doctor.examine", lambda: examined)
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == WHOLE
+    assert [line.split()[0] for line in lines] == [*WHOLE, *(name.split()[0] for name in JUDGES)]
 
 
 @pytest.mark.parametrize("status", ["missing", "broken"])

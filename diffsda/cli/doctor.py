@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from diffsda.cli.options import parse
 from diffsda.doctor import examine, healthy
+from diffsda.evaluate.judges.catalogue import parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +27,13 @@ def run(argv: list[str]) -> int:
         Options, argv, "doctor", "List what is installed, used, missing or broken."
     )
     findings = examine()
+    well = healthy(findings)
+    # Judges come from below the doctor's floor; none of them is needed.
+    findings = [*findings, *parts()]
     if options.json:
         print(json.dumps({f.name: dataclasses.asdict(f) for f in findings}))
     else:
+        width = max(14, *(len(f.name) for f in findings))
         for f in findings:
-            print(f"{f.name:<14} {f.status:<10} {f.version:<14} {f.reason}".rstrip())
-    return 0 if healthy(findings) else 1
+            print(f"{f.name:<{width}} {f.status:<10} {f.version:<14} {f.reason}".rstrip())
+    return 0 if well else 1

@@ -62,6 +62,8 @@ class Options(WithModel):
     """The model's prior; left open, prior.safetensors in the run folder if it is there."""
     judge: tuple[str, ...] = ()
     """Judges by kind, KIND=NAME each; left open, the paper's where it is there, else a substitute."""
+    judge_file: tuple[str, ...] = ()
+    """Weight files of judges that come without, JUDGE=PATH each: openpose, market1501, i3d."""
     set: tuple[str, ...] = ()
     """Settings of the protocol's own, NAME=VALUE each."""
     as_published: bool = False
@@ -84,6 +86,7 @@ def run(argv: list[str]) -> int:
         width = max(map(len, PROTOCOLS))
         for one in PROTOCOLS.values():
             print(f"{one.name:<{width}}  {one.tables}: {one.about}\n{'':<{width}}  needs {one.needs}")
+            print(f"{'':<{width}}  --set {', '.join(one.settings)}")
         return 0
     wanted = protocol(options.protocol)
     _check(options)
@@ -118,10 +121,16 @@ class _Evaluation:
         from diffsda.evaluate.pairs import read as read_pairs
         from diffsda.evaluate.roles import roles
         from diffsda.evaluate.run import key_of
+        from diffsda.train.parallel import join
 
         self.options, self.wanted = options, wanted
         self.cache = options.cache or out.parent / "judged"
-        self.shelf: Shelf = Shelf(cache=self.cache, prefer=_named("--judge", options.judge))
+        self.shelf: Shelf = Shelf(
+            cache=self.cache,
+            prefer=_words("--judge", options.judge),
+            files={name: Path(path) for name, path in _words("--judge-file", options.judge_file).items()},
+            device=str(join(options.device).device),
+        )
         self.sessions = [open_session(path, options) for path in options.models]
         self.units = [Units.of(session, options) for session in self.sessions]
         self.folder = Path(options.data) if Path(options.data).is_dir() else None
@@ -129,9 +138,9 @@ class _Evaluation:
         self.parts: dict[int, tuple[Clips, Clips]] = {}
         self.name = _set_name(self.folder, self.test)
         self.static, self.dynamic = roles(self.name, tuple(self.test.labels), options.static, options.dynamic)
-        self.settings = _named("--set", options.set)
+        self.settings = wanted.checked(_named("--set", options.set))
         if options.draw_pairs is not None:
-            self.settings["pairs"] = options.draw_pairs
+            self.settings |= wanted.checked({"pairs": options.draw_pairs})
         self.pairs = (
             None
             if options.pairs is None
@@ -148,7 +157,17 @@ class _Evaluation:
             "pairs": None if options.pairs is None else _digest(options.pairs),
             "options": {
                 name: getattr(options, name)
-                for name in ("noise", "steps", "as_published", "count", "precision", "judge", "set", "draw_pairs")
+                for name in (
+                    "noise",
+                    "steps",
+                    "as_published",
+                    "count",
+                    "precision",
+                    "judge",
+                    "judge_file",
+                    "set",
+                    "draw_pairs",
+                )
             },
             "labels": {"static": list(self.static), "dynamic": list(self.dynamic)},
         }
@@ -202,9 +221,6 @@ class _Evaluation:
             # One model's clips at a time: latents of several would fill the memory.
             self.parts = {model: (units.take(self.fit), units.take(self.test))}
         fit, test = self.parts[model]
-        settings = dict(self.settings)
-        if units.space is not None:
-            settings["originals"] = self.test.x
         return Job(
             model=self.sessions[model],
             fit=fit,
@@ -218,11 +234,12 @@ class _Evaluation:
             batch=options.batch,
             noise=options.noise,
             pairs=self.pairs,
+            originals=None if units.space is None else self.test.x,
             prior=self._prior(model),
             folder=self.folder,
             as_published=options.as_published,
             track=track,
-            options=settings,
+            options=dict(self.settings),
         )
 
     def save_pairs(self, path: Path) -> None:
@@ -304,6 +321,11 @@ def _some(clips: Clips, count: int) -> np.ndarray:
     drawn = of[order][np.sort(first)]  # recordings in the order in which they were drawn
     held = np.cumsum([int((of == one).sum()) for one in drawn])
     return np.flatnonzero(np.isin(of, drawn[: max(1, int((held <= count).sum()))]))
+
+
+def _words(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    """Read NAME=WORD settings."""
+    return {name: str(value) for name, value in _named(option, given).items()}
 
 
 def _named(option: str, words: tuple[str, ...]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Job:
     """Where swaps start from."""
     pairs: tuple[Array, Array] | None = None
     """Rows of ``test`` in pairs: x and its partner; left out, a protocol draws its own from ``seed``."""
+    originals: Array | None = None
+    """For a model of latents with a first stage: the test part's pixels (N, V, C, H, W) in [-1, 1]."""
     prior: LatentPrior | None = None
     folder: Path | None = None
     """The prepared folder the clips came from, where lists of trials and swap targets lie."""

@@ -176,10 +176,10 @@ def test_latents_without_their_first_stage_are_refused():
 
 def test_originals_are_what_swaps_are_compared_with():
     clips = painted()
-    given = job(Swapper("perfect"), options={"pairs": 5, "originals": clips.x[::-1].copy()})
+    given = job(Swapper("perfect"), options={"pairs": 5}, originals=clips.x[::-1].copy())
     assert values(faces.run(given))[AED] > 0.05
     with pytest.raises(InputError, match="originals: got 3 clips"):
-        faces.run(job(Swapper("perfect"), options={"pairs": 5, "originals": clips.x[:3]}))
+        faces.run(job(Swapper("perfect"), options={"pairs": 5}, originals=clips.x[:3]))
 
 
 def test_verification_adds_what_a_reader_makes_of_actions():

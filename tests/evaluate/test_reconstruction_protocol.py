@@ -253,7 +253,7 @@ def test_latents_nobody_can_look_at():
 def test_the_first_stage_has_a_row_of_its_own():
     clips, off = video(3), latent(0.05)
     pixels = np.clip(doubled(clips.x) + 0.1, -1, 1).astype(np.float32)
-    rows = reconstruction.run(job(off, clips, back=doubled, options={"originals": pixels}))
+    rows = reconstruction.run(job(off, clips, back=doubled, originals=pixels))
     expected = mse(doubled(clips.x), pixels) / 4
     assert row(rows, "mse", "first stage alone", baseline=True).values[0] == pytest.approx(expected, rel=1e-5)
     own = np.clip(doubled(clips.x + 0.05), -1, 1)
@@ -267,8 +267,8 @@ def test_inputs_that_do_not_fit(model):
     with pytest.raises(InputError, match="kind: got 'cats'"):
         reconstruction.run(job(model, video(2), options={"kind": "cats"}))
     with pytest.raises(InputError, match="first stage as well"):
-        reconstruction.run(job(latent(), video(2), options={"originals": video(2).x}))
+        reconstruction.run(job(latent(), video(2), originals=video(2).x))
     with pytest.raises(InputError, match="the pixels of the test part"):
-        reconstruction.run(job(model, video(2), options={"originals": video(3).x}))
+        reconstruction.run(job(model, video(2), originals=video(3).x))
     with pytest.raises(InputError, match="beyond"):
-        reconstruction.run(job(model, video(2), options={"originals": 255 * video(2).x}))
+        reconstruction.run(job(model, video(2), originals=255 * video(2).x))

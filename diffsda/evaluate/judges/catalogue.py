@@ -27,9 +27,14 @@ KINDS: dict[str, str] = {
 """Kind of judge, and what it is for."""
 
 FACE = "pip install 'diffsda[judges-face]'"
+FAN = (
+    "pip install --no-deps face-alignment && pip install numba 'opencv-python-headless<5' scikit-image tqdm "
+    "(it fetches its weights when first used)"
+)
+VGG = "pip install deepface tf-keras (brings TensorFlow; it fetches its weights when first used)"
 POSE = (
-    "pip install --no-deps mediapipe==0.10.21 && pip install absl-py attrs flatbuffers 'protobuf<5' "
-    "opencv-python-headless (0.10.21 asks for numpy < 2 and runs with 2; later ones ship no models)"
+    "pip install --no-deps mediapipe==0.10.21 && pip install absl-py attrs flatbuffers protobuf sounddevice "
+    "'opencv-python-headless<5' (it asks for numpy < 2 and runs with 2; later versions bring no models)"
 )
 VOICE = "pip install --no-deps resemblyzer==0.1.4 && pip install webrtcvad-wheels 'librosa>=0.10'"
 SPEECH = "pip install speechmos==0.0.1.1 'librosa>=0.10' onnxruntime"
@@ -167,8 +172,7 @@ CATALOGUE: tuple[Entry, ...] = (
         kind="landmarks",
         name="face-alignment",
         substitute=False,
-        get="pip install --no-deps face-alignment && pip install numba opencv-python-headless scikit-image tqdm "
-        "(fetches its weights when first used)",
+        get=FAN,
         make=_face_alignment,
         needs=(("face_alignment", "face-alignment"),),
     ),
@@ -185,7 +189,7 @@ CATALOGUE: tuple[Entry, ...] = (
         kind="faces",
         name="vgg-face",
         substitute=False,
-        get="pip install deepface tf-keras (brings TensorFlow; fetches its weights when first used)",
+        get=VGG,
         make=_vgg_face,
         needs=(("deepface", "deepface"),),
     ),

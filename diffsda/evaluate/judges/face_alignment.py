@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from diffsda.errors import MissingPackage
+from diffsda.evaluate.judges.catalogue import FAN
 from diffsda.evaluate.judges.frames import enlarged, shrunk
 from diffsda.evaluate.judges.kinds import Floats, Frames
 
 SIDE = 256
 POINTS = 68
-GET = (
-    "pip install --no-deps face-alignment && pip install numba opencv-python-headless scikit-image tqdm "
-    "(it fetches its weights when first used)"
-)
 
 
 class FaceAlignment:
@@ -34,7 +31,7 @@ class FaceAlignment:
         try:
             import face_alignment
         except ImportError as error:
-            raise MissingPackage(f"face-alignment: judging landmarks needs it ({error}): {GET}") from None
+            raise MissingPackage(f"face-alignment: judging landmarks needs it ({error}): {FAN}") from None
         import torch
 
         kinds = face_alignment.LandmarksType
@@ -45,7 +42,7 @@ class FaceAlignment:
         try:
             self._find: Any = face_alignment.FaceAlignment(kind, flip_input=False, device=device)
         except OSError as error:  # no network, or no room for the weights
-            raise MissingPackage(f"face-alignment: its weights could not be had ({error}): {GET}") from None
+            raise MissingPackage(f"face-alignment: its weights could not be had ({error}): {FAN}") from None
         finally:
             torch.set_grad_enabled(keeps)
 

@@ -121,7 +121,9 @@ class Shelf:
     def _once(self, kind: str, remembered: Callable[[Any, Store], Any]) -> Any:
         if kind not in self._made:
             judge = self._find(kind)
-            self._made[kind] = remembered(judge, Store.of(self.cache, judge.name, judge.version, self.most))
+            # One package may be judge of two kinds, with an answer of its own to the same frame for each.
+            store = Store.of(self.cache, f"{kind} {judge.name}", judge.version, self.most)
+            self._made[kind] = remembered(judge, store)
         return self._made[kind]
 
     def _find(self, kind: str) -> Judge:

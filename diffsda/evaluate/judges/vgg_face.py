@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from diffsda.errors import MissingPackage
+from diffsda.evaluate.judges.catalogue import VGG
 from diffsda.evaluate.judges.frames import enlarged
 from diffsda.evaluate.judges.kinds import Floats, Frames
 
 SIDE = 256
 WIDTH = 4096
-GET = "pip install deepface tf-keras (brings TensorFlow; fetches its weights when first used)"
 
 
 class VGGFace:
@@ -34,13 +34,13 @@ class VGGFace:
         try:
             from deepface import DeepFace
         except (ImportError, ValueError) as error:  # ValueError: TensorFlow without tf-keras
-            raise MissingPackage(f"vgg-face: judging faces needs deepface ({error}): {GET}") from None
+            raise MissingPackage(f"vgg-face: judging faces needs deepface ({error}): {VGG}") from None
         self._deepface: Any = DeepFace
         self.version = f"deepface {importlib.metadata.version('deepface')}, euclidean, side {SIDE}"
         try:
             DeepFace.build_model("VGG-Face")
         except Exception as error:  # whatever the package raises when a download fails
-            raise MissingPackage(f"vgg-face: its weights could not be had ({error}): {GET}") from None
+            raise MissingPackage(f"vgg-face: its weights could not be had ({error}): {VGG}") from None
 
     def embed(self, frames: Frames) -> Floats:
         """Return unit vectors (N, 4096) of frames (N, H, W, 3); NaN where no face was found."""

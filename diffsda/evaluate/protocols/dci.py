@@ -36,7 +36,7 @@ def run(job: Job) -> list[Row]:
     lies in s, ``importance_dynamic_in_d`` the same of dynamic labels and d. Baselines: the codes of other clips, which
     say nothing; the mean of the features over time; always the commonest class.
     options: count (of clips, 1000), width (32), trees (100).
-    Source: the MSD benchmark (DCI of [s | mean of d]); Eastwood and Williams 2018. Differs: see ``evaluate.informativeness``.
+    Source: the MSD benchmark (DCI of [s | mean of d]); Eastwood and Williams 2018. Differs: see there.
     Raises: InputError if fewer than two labels of whole clips have two classes, or the clips lack one that is named.
     """
     names, reason = _labels(job)

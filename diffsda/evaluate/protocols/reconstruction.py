@@ -38,8 +38,7 @@ def run(job: Job) -> list[Row]:
     Pixels are in [0, 1]. Clips that are no pictures are compared in the model's units (deviation 0.5), where missing
     values do not count. Without ``originals`` a model of latents is compared with what its first stage makes of the
     latents.
-    options: kind (faces, bodies), size (of frames as judges see them), originals (N, V, C, H, W) in [-1, 1]: the
-    pixels that the latents of ``test`` were made of.
+    options: kind (faces, bodies), size (of frames as judges see them).
     Source: DiffSDA Tables 3 and 17, appendix E. Differs: fresh noise and baselines are not in the paper.
     Raises: InputError for an unknown kind, or originals that do not fit.
     """
@@ -271,7 +270,7 @@ class Reconstructions:
 
 
 def _originals(job: Job, looked_at: bool) -> Array | None:
-    given = job.options.get("originals")
+    given = job.originals
     if given is None:
         return None
     x = np.asarray(given)

@@ -97,9 +97,9 @@ def real(job: Job, rows: Array | None = None, part: Literal["fit", "test"] = "te
 
 
 def clips_at(job: Job, rows: Array, part: Literal["fit", "test"] = "test") -> Part:
-    """Return the clips at some rows in people's units; of latents ``options["originals"]``, the test part's pixels."""
+    """Return the clips at some rows in people's units; of latents ``job.originals``."""
     clips: Clips = getattr(job, part).select(rows)
-    originals = job.options.get("originals") if part == "test" else None
+    originals = job.originals if part == "test" else None
     if originals is None:
         return Part(job.back(clips.x, clips.lengths), clips.lengths)
     if len(originals) != len(job.test):

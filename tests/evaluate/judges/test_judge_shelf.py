@@ -111,6 +111,16 @@ def test_what_was_said_outlives_the_shelf(monkeypatch, tmp_path):
     assert judge.seen == len(np.unique(seen.reshape(5, -1), axis=0))
 
 
+def test_judges_of_two_kinds_under_one_name_do_not_mix(monkeypatch, tmp_path):
+    points, colours = Points(), Colours()
+    colours.name, colours.version = points.name, points.version
+    fill(monkeypatch, entry("landmarks", "toy", points), entry("faces", "toy", colours))
+    for _ in range(2):
+        mine = Shelf(cache=tmp_path)
+        assert mine.landmarks().locate(frames(3)).shape == (3, 1, 2)
+        assert mine.faces().embed(frames(3)).shape == (3, 3)
+
+
 def test_a_shelf_makes_a_judge_once(monkeypatch):
     made = []
 
@@ -203,7 +213,7 @@ def test_listing_judges_imports_none_of_them():
 
 
 def test_random_features_tell_what_is_wrong_with_clips():
-    clips, labels = squares(240, size=16)
+    clips, _ = squares(240, size=16)
     judge = RandomFeatures()
     real = judge.describe(clips)
     assert real.shape == (240, 64)
@@ -220,8 +230,6 @@ def test_random_features_tell_what_is_wrong_with_clips():
     plain = distance(clips[120:])
     assert distance(clips[120:] + np.random.default_rng(0).normal(0, 0.4, clips[120:].shape)) > 3 * plain
     assert distance(0.8 * clips[120:]) > 3 * plain
-    # Less variety is less spread.
-    assert real[labels["colour"] == 0].var(axis=0).sum() < 0.9 * real.var(axis=0).sum()
 
 
 def test_random_features_take_grey_large_and_short_clips_and_vectors():
