@@ -1,8 +1,8 @@
 """What the papers report, to print beside what was measured here.
 
 Shares are in 0 to 1 where the papers print per cent. Another judge, another split or another number of clips gives
-another scale: the rows are there to be compared with only where all of these are the paper's. DBSE's gap on LibriSpeech is as printed, though the two rates
-beside it are 0.0586 apart.
+another scale: the rows are there to be compared with only where all of these are the paper's. DBSE's gap on LibriSpeech
+is as printed, though the two rates beside it are 0.0586 apart.
 Source: DiffSDA Tables 2-5 and 9-17; DiViD Table 1.
 """
 

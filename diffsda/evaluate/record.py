@@ -83,7 +83,7 @@ class Result:
 
     def table(self) -> str:
         """Return the rows as a Markdown table, the model's first, baselines in italics, the papers' last."""
-        many = len(self.seeds) > 1
+        many = any(len(row.values) > 1 for row in self.rows)
         missing = any(row.missed is not None for row in self.rows)
         judged = any(row.judge for row in self.rows)
         head = ["metric", "value", *(["95 % interval"] if many else []), *(["missed"] if missing else [])]

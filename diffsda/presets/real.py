@@ -15,7 +15,7 @@ SPEECH = Recipe(
     encoder=Encoder(width=48, hidden=64, static=32, dynamic=2),  # ours
     noise=Noise(P_mean=-0.4, P_std=1.0, per_frame=False),
     sampling=Sampling(steps=18),  # ours
-    optim=Optim(lr=2e-3, schedule="cosine", warmup=100, batch=32, steps=1500),  # ours
+    optim=Optim(lr=2e-3, schedule="cosine", warmup=100, batch=32, steps=3000),  # ours
 )
 
 # Characters as `diffsda prepare sprites` renders them, 64 pixels. All numbers ours but the noise's, which are the
