@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -79,7 +80,11 @@ def section(folder: Path, about: dict[str, Any]) -> str:
         seeds = ", ".join(map(str, result.seeds))
         models = len(result.provenance.get("models", [None]))
         many = f", {models} models" if models > 1 else ""
-        lines += [f"### {name}", "", f"{words[:1].upper()}{words[1:]}. Seeds {seeds}{many}.", "", result.table()]
+        shown = about.get("show", {}).get(name)
+        rows = [row for row in result.rows if shown is None or row.metric in shown]
+        part = "" if len(rows) == len(result.rows) else f" The rest is in `{folder.name}/{name}.json`."
+        table = dataclasses.replace(result, rows=rows).table()
+        lines += [f"### {name}", "", f"{words[:1].upper()}{words[1:]}. Seeds {seeds}{many}.{part}", "", table]
     if notes := about.get("notes"):
         lines += [*notes, ""]
     return "\n".join(lines)

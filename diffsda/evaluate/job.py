@@ -51,6 +51,8 @@ class Job:
     originals: Array | None = None
     """For a model of latents with a first stage: the test part's pixels (N, V, C, H, W) in [-1, 1]."""
     prior: LatentPrior | None = None
+    split: str = "test"
+    """Which part of the set ``test`` is."""
     folder: Path | None = None
     """The prepared folder the clips came from, where lists of trials and swap targets lie."""
     as_published: bool = False

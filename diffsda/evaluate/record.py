@@ -86,7 +86,8 @@ class Result:
         many = any(len(row.values) > 1 for row in self.rows)
         missing = any(row.missed is not None for row in self.rows)
         judged = any(row.judge for row in self.rows)
-        head = ["metric", "value", *(["95 % interval"] if many else []), *(["missed"] if missing else [])]
+        over = "models" if any(row.over == "models" for row in self.rows) else "seeds"
+        head = ["metric", "value", *([f"95 % interval over {over}"] if many else []), *(["missed"] if missing else [])]
         head += ["judge"] if judged else []
         lines = []
         for row in [*(r for r in self.rows if not r.baseline), *(r for r in self.rows if r.baseline)]:

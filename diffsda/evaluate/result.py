@@ -37,10 +37,14 @@ class Row:
     baseline: bool = False
     """Whether the row is not the model's: chance, a constant, the raw features, the real clips."""
     reason: str = ""
+    models: int = 1
+    """Models the values are of, as many a model: model by model, seed by seed."""
 
     def __post_init__(self) -> None:
         if not self.values:
             raise InputError(f"row {self.metric}: got no value, expected one a seed (NaN with a reason if undefined)")
+        if self.models < 1 or len(self.values) % self.models:
+            raise InputError(f"row {self.metric}: got {len(self.values)} values of {self.models} models")
         if any(math.isnan(v) for v in self.values) and not self.reason:
             raise InputError(f"row {self.metric}: got NaN without a reason, expected to be told why")
 
@@ -51,15 +55,33 @@ class Row:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % confidence interval of the mean over seeds (Student's t), None with one seed or NaN."""
+        """The 95 % confidence interval of the mean (Student's t): over models where there are several, else over seeds.
+
+        What a model scores with other seeds says nothing about other models, so seeds are averaged first. None with one
+        value, with NaN, and where all agree: a quantity that no seed changes is not known exactly for that.
+        """
         from scipy import stats
 
-        n = len(self.values)
-        if n < 2 or math.isnan(self.mean):
+        values = self._independent()
+        n = len(values)
+        if n < 2 or math.isnan(self.mean) or max(values) == min(values):
             return None
-        spread = math.sqrt(math.fsum((v - self.mean) ** 2 for v in self.values) / (n - 1))
+        spread = math.sqrt(math.fsum((v - self.mean) ** 2 for v in values) / (n - 1))
         half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
-        return self.mean - half, self.mean + half
+        low, high = self.mean - half, self.mean + half
+        inside = self.unit == "share" and all(0 <= v <= 1 for v in values)
+        return (max(0.0, low), min(1.0, high)) if inside else (low, high)
+
+    @property
+    def over(self) -> str:
+        """What the interval is over: models, seeds, or nothing."""
+        return "" if self.interval is None else "models" if self.models > 1 else "seeds"
+
+    def _independent(self) -> list[float]:
+        if self.models == 1:
+            return list(self.values)
+        each = len(self.values) // self.models
+        return [math.fsum(self.values[i * each : (i + 1) * each]) / each for i in range(self.models)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, fit for JSON: NaN becomes None."""
@@ -70,6 +92,8 @@ class Row:
             "values": [_plain(v) for v in self.values],
             "mean": _plain(self.mean),
             "interval": None if interval is None else list(interval),
+            "over": self.over,
+            "models": self.models,
             "unit": self.unit,
             "better": self.better,
             "count": self.count,
@@ -91,7 +115,8 @@ class Row:
                 k: plain[k] for k in ("metric", "about", "unit", "better", "count", "missed", "judge", "substitute")
             }
             values = tuple(NAN if v is None else float(v) for v in plain["values"])
-            return cls(values=values, baseline=plain["baseline"], reason=plain["reason"], **kept)
+            more = {name: plain[name] for name in ("baseline", "reason", "models")}
+            return cls(values=values, **more, **kept)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"row: is not usable ({error!r}), expected what `diffsda evaluate` writes") from None
 

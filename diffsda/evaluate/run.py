@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -74,4 +75,4 @@ def evaluate(make: Make, models: int, seeds: Sequence[int], journal: Journal | N
                 if journal is not None:
                     journal.keep(model, seed, rows)
             runs.append(rows)
-    return merge(runs)
+    return [dataclasses.replace(row, models=models) for row in merge(runs)]

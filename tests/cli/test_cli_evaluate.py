@@ -208,7 +208,7 @@ def test_clips_of_another_kind_are_refused(cli, stage, planted, tmp_path):
 
 
 def test_a_count_takes_whole_recordings():
-    from diffsda.cli.evaluate import _some
+    from diffsda.cli.evaluation import _some
     from diffsda.data.clip import Clips
 
     of = np.repeat(np.arange(10), [1, 2, 3, 1, 2, 3, 1, 2, 3, 2])
@@ -217,3 +217,71 @@ def test_a_count_takes_whole_recordings():
     assert 0 < len(rows) <= 8
     kept = np.unique(of[rows])
     assert len(rows) == np.isin(of, kept).sum()
+
+
+@pytest.fixture
+def key(tmp_path):
+    """What an evaluation is known by: two of one key take up each other's seeds."""
+    from diffsda.cli.evaluate import Options
+    from diffsda.cli.evaluation import Evaluation
+    from diffsda.cli.options import parse
+    from diffsda.evaluate.protocols import protocol
+
+    def known_by(*given):
+        options = parse(Options, [str(word) for word in given], "evaluate", "")
+        return Evaluation(options, protocol(options.protocol), tmp_path / "r.json").key
+
+    return known_by
+
+
+def test_whatever_decides_the_values_decides_the_key(key, stage, tmp_path):
+    import shutil
+
+    import torch
+
+    from diffsda.checkpoint import load
+
+    base = ("classification", stage / "run-0", "--data", stage / "test.npz", "--fit", stage / "fit.npz")
+    run = ("classification", tmp_path / "run", *base[2:])
+    shutil.copytree(stage / "run-0", tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
+    known = {"as it was": key(*run)}
+    assert key(*run) == known["as it was"]
+    known["as is"] = key(*run, "--as-is")
+    known["noise"] = key(*run, "--noise", "fresh")
+    known["solver steps"] = key(*run, "--steps", "2")
+    known["another count"] = key(*run, "--count", "9")
+    known["a setting"] = key(*run, "--set", "runs=1")
+    known["a label's role"] = key(*run, "--static", "level")
+    (tmp_path / "run" / "prior.safetensors").write_bytes(b"one prior")
+    known["a prior"] = key(*run)
+    (tmp_path / "run" / "prior.safetensors").write_bytes(b"another prior")
+    known["another prior"] = key(*run)
+    (tmp_path / "run" / "prior.safetensors").unlink()
+    with np.load(stage / "test.npz") as held:
+        write(tmp_path / "turned.npz", {"x": held["x"], "level": held["level"][::-1].copy()})
+    known["other labels"] = key(*run[:3], tmp_path / "turned.npz", *run[4:])
+    model = load(tmp_path / "run")
+    with torch.no_grad():
+        next(model.denoiser.parameters()).add_(1.0)
+    save(model, tmp_path / "run" / "weights-00000001.safetensors")
+    known["another denoiser under the same encoder"] = key(*run)
+    assert len(set(known.values())) == len(known), known
+
+
+def test_parts_of_one_recording_stay_on_one_side(cli, planted, stage, tmp_path):
+    of = np.repeat(np.arange(10), 4)
+    x = np.random.default_rng(0).normal(0, 1, (40, 5, 3)).astype(np.float32)
+    write(tmp_path / "cut.npz", {"x": x, "utterance": of})
+    said = cli("evaluate", "dci", stage / "run-0", "--data", tmp_path / "cut.npz", "--out", tmp_path / "r.json")
+    assert said.status == 0, said.err
+    (job,) = planted
+    assert not set(job.fit.labels["utterance"]) & set(job.test.labels["utterance"])
+
+
+def test_clips_on_both_sides_are_told(cli, planted, stage, tmp_path):
+    with np.load(stage / "fit.npz") as fit, np.load(stage / "test.npz") as test:
+        write(tmp_path / "more.npz", {"x": np.concatenate([fit["x"], test["x"][:7]])})
+    words = ("evaluate", "dci", stage / "run-0", "--data", stage / "test.npz", "--fit", tmp_path / "more.npz")
+    said = cli(*words, "--out", tmp_path / "r.json")
+    assert said.status == 0, said.err
+    assert "7 of the 40 clips that are scored are among those of --fit" in said.err

@@ -166,3 +166,28 @@ def test_the_papers_rows_are_shares_and_of_known_protocols():
             gap = rows[system, "eer_dynamic"] - rows[system, "eer_static"]
             assert rows[system, "eer_gap"] == pytest.approx(gap, abs=2e-4)
     assert json.dumps([one.to_dict() for one in ROWS])
+
+
+def test_seeds_of_one_model_are_no_new_models():
+    few = row(0.1, 0.2, models=2)
+    many = row(*[0.1] * 5, *[0.2] * 5, models=2)
+    assert many.interval == pytest.approx(few.interval)
+    assert many.over == "models"
+    assert row(0.1, 0.2).over == "seeds"
+
+
+def test_a_value_that_no_seed_changes_is_not_known_exactly():
+    same = row(0.1, 0.1, 0.1)
+    assert same.interval is None
+    assert same.over == ""
+
+
+def test_intervals_of_shares_end_at_0_and_1():
+    assert row(0.0, 0.9).interval == (0.0, 1.0)
+    low, high = row(0.0, 0.9, unit="nats").interval
+    assert low < 0 < 1 < high
+
+
+def test_values_that_are_not_as_many_a_model_are_refused():
+    with pytest.raises(InputError, match="3 values of 2 models"):
+        row(0.1, 0.2, 0.3, models=2)
