@@ -1,0 +1,1 @@
+"""DBSE: the static code from a single element, its features taken off all the others."""
