@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -76,13 +77,32 @@ class System(ABC, nn.Module):
         """
         raise self._refusal("sample_dynamic")
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Switch dropout off and statistics of norms still for a while: ``with system.evaluating(): ...``."""
+        was = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was)
+
     @torch.no_grad()
     def reconstruct(self, x: Tensor, lengths: Tensor | None = None, **how: Any) -> Tensor:
         """Take clips apart and put them together again."""
-        return self.decode(self.encode(x, lengths), **how)
+        with self.evaluating():
+            return self.decode(self.encode(x, lengths), **how)
 
     @torch.no_grad()
-    def swap(self, x_static: Tensor, x_dynamic: Tensor, **how: Any) -> Tensor:
+    def swap(
+        self,
+        x_static: Tensor,
+        x_dynamic: Tensor,
+        *,
+        lengths_static: Tensor | None = None,
+        lengths_dynamic: Tensor | None = None,
+        **how: Any,
+    ) -> Tensor:
         """Return clips with the static code of some and the dynamic codes of others, as many of each.
 
         Raises: InputError for batches of different sizes.
@@ -91,7 +111,9 @@ class System(ABC, nn.Module):
             raise InputError(
                 f"swap: got {len(x_static)} static and {len(x_dynamic)} dynamic donors, expected as many of each"
             )
-        return self.decode(self.encode(x_static).swap(dynamic_from=self.encode(x_dynamic)), **how)
+        with self.evaluating():
+            giver, taker = self.encode(x_static, lengths_static), self.encode(x_dynamic, lengths_dynamic)
+            return self.decode(giver.swap(dynamic_from=taker), **how)
 
     def _refusal(self, task: str) -> InputError:
         why = self.cannot.get(task, "it has none")

@@ -73,3 +73,23 @@ def test_what_a_system_cannot_do_it_says():
 def test_a_system_must_be_whole():
     with pytest.raises(TypeError, match="abstract"):
         type("Partial", (System,), {"name": "partial", "encode": Average.encode})()
+
+
+class Drop(Average):
+    """Codes that dropout changes, and a norm that counts the clips it has seen in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(3)
+
+    def encode(self, x, lengths=None):
+        return super().encode(torch.nn.functional.dropout(self.norm(x.flatten(0, 1)).view_as(x), 0.5, self.training))
+
+
+def test_swaps_and_reconstructions_leave_a_system_in_training_as_it_was():
+    system, x = Drop().train(), torch.randn(4, 5, 3)
+    before = {name: value.clone() for name, value in system.state_dict().items()}
+    assert torch.equal(system.reconstruct(x), system.reconstruct(x))
+    assert torch.equal(system.swap(x, x.flip(0)), system.swap(x, x.flip(0)))
+    assert system.training
+    assert all(torch.equal(value, before[name]) for name, value in system.state_dict().items())
