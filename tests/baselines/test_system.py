@@ -93,3 +93,13 @@ def test_swaps_and_reconstructions_leave_a_system_in_training_as_it_was():
     assert torch.equal(system.swap(x, x.flip(0)), system.swap(x, x.flip(0)))
     assert system.training
     assert all(torch.equal(value, before[name]) for name, value in system.state_dict().items())
+
+
+def test_every_system_that_is_named_is_there():
+    import importlib
+
+    from diffsda.baselines import SYSTEMS
+
+    for where in SYSTEMS.values():
+        module, name = where.split(":")
+        assert issubclass(getattr(importlib.import_module(module), name), System)

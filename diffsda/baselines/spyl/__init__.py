@@ -1,0 +1,1 @@
+"""SPYL: sample and predict your latent, contrastive sequential disentanglement."""
