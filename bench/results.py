@@ -16,7 +16,7 @@ from typing import Any
 
 from diffsda.atomic import atomic_write
 from diffsda.bench.cases import records_folder
-from diffsda.errors import InputError
+from diffsda.errors import DiffSDAError, InputError
 from diffsda.evaluate.record import Result, number
 from diffsda.evaluate.result import Row
 
@@ -38,10 +38,26 @@ class Goal:
     words: str
     goal: float
     higher: bool
+    result: str = ""
+    """The result's file without its ending, where several of the set have such a row."""
 
     def met(self, row: Row) -> bool:
         """Tell whether a row's mean is on the good side; NaN never is."""
         return row.mean >= self.goal if self.higher else row.mean <= self.goal
+
+
+SHAPES: dict[str, tuple[type, str]] = {
+    "title": (str, "text"),
+    "words": (list, "a list of lines"),
+    "commands": (list, "a list of lines"),
+    "order": (int, "a whole number"),
+    "trained": (dict, "a table of words"),
+    "goals": (list, "a list of goals"),
+    "captions": (dict, "words by result"),
+    "show": (dict, "metrics by result"),
+    "notes": (list, "a list of lines"),
+}
+"""What about.json may hold; the first three it must."""
 
 
 def page(folder: Path) -> str:
@@ -60,12 +76,13 @@ def section(folder: Path, about: dict[str, Any]) -> str:
     """Return one set's part: words, commands, goals, tables."""
     results = {path.stem: Result.read(path) for path in sorted(folder.glob("*.json")) if path.name != "about.json"}
     try:
-        goals = [Goal(**goal) for goal in about.get("goals", [])]
-        lines = [f"## {about['title']}", "", *about["words"], "", "```sh", *about["commands"], "```", ""]
-    except (KeyError, TypeError) as error:
+        goals = [Goal(**{**goal, "goal": float(goal["goal"])}) for goal in about.get("goals", [])]
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder / 'about.json'}: is not usable ({error!r}), expected title, words, commands"
+            f"{folder / 'about.json'}: got goals that are not usable ({error!r}), expected protocol, metric, words, "
+            "goal (a number), higher (true or false) of each"
         ) from None
+    lines = [f"## {about['title']}", "", *about["words"], "", "```sh", *about["commands"], "```", ""]
     if trained := about.get("trained"):
         lines += ["| training | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in trained.items()), ""]
     if goals:
@@ -91,13 +108,18 @@ def section(folder: Path, about: dict[str, Any]) -> str:
 
 
 def _line(goal: Goal, results: dict[str, Result], folder: Path) -> str:
-    rows = [
-        row
-        for result in results.values()
-        if result.protocol == goal.protocol
-        for row in result.rows
-        if row.metric == goal.metric and not row.baseline
-    ]
+    found = {
+        name: [row for row in result.rows if row.metric == goal.metric and not row.baseline]
+        for name, result in results.items()
+        if result.protocol == goal.protocol and goal.result in ("", name)
+    }
+    found = {name: rows for name, rows in found.items() if rows}
+    if len(found) > 1:
+        raise InputError(
+            f"{folder / 'about.json'}: goal {goal.metric}: {', '.join(found)} have such a row, expected one of them "
+            "as the goal's result"
+        )
+    rows = [row for rows in found.values() for row in rows]
     sign = "\u2265" if goal.higher else "\u2264"
     bound = f"{sign} {number(goal.goal)}"
     if not rows:
@@ -114,6 +136,9 @@ def _about(folder: Path) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"{folder / 'about.json'}: cannot be read ({error})") from None
     if not isinstance(about, dict):
         raise InputError(f"{folder / 'about.json'}: got {type(about).__name__}, expected a table of settings")
+    for name, (kind, words) in SHAPES.items():
+        if not isinstance(about.get(name, kind()), kind) or (name in list(SHAPES)[:3] and name not in about):
+            raise InputError(f"{folder / 'about.json'}: {name}: got {about.get(name)!r}, expected {words}")
     return folder, about
 
 
@@ -126,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = page(records_folder() / "results")
         atomic_write(words[0], lambda file: file.write(text.encode()))
-    except InputError as error:
+    except DiffSDAError as error:
         print(f"results: error: {error}", file=sys.stderr)
         return error.exit_code
     print(words[0])

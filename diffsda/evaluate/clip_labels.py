@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,27 +14,38 @@ from diffsda.evaluate.lengths import Array, Ints, mask, valid
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
 
+UNKNOWN = -1
+"""What stands where a label is not known."""
+
 
 def clip_label(clips: Clips, name: str) -> Ints:
     """Return a label (N,) of whole clips, -1 where it is not known.
 
-    A label of frames (N, V) counts where no clip shows two values of it.
+    A label of frames (N, V) counts where no clip shows two values of it; frames in which it is not known say nothing.
     Raises: InputError if the clips do not have it, or it changes within one.
     """
     if name not in clips.labels:
         known = ", ".join(clips.labels) or "no labels"
         raise InputError(f"label: got {name!r}, expected one of those of {clips.name}: {known}")
     label = clips.labels[name]
-    if label.ndim == 1:
-        return label
-    kept = mask(valid(clips.lengths, *label.shape), label.shape[1])
-    changes = (kept & (label != label[:, :1])).any(axis=1)
-    if changes.any():
+    return label if label.ndim == 1 else one_a_clip(name, label, valid(clips.lengths, *label.shape))
+
+
+def one_a_clip(name: str, label: Array, lengths: Ints) -> Ints:
+    """Return the one value (N,) that a label of frames has in each clip, -1 where no frame's is known.
+
+    Shapes: label (N, V), -1 where a frame's is not known, which is passed over as padding is; lengths (N,).
+    Raises: InputError if a clip has two values.
+    """
+    known = mask(lengths, label.shape[1]) & (label != UNKNOWN)
+    rows = np.arange(len(label))
+    value = np.where(known.any(axis=1), label[rows, known.argmax(axis=1)], UNKNOWN)
+    if (changing := np.flatnonzero((known & (label != value[:, None])).any(axis=1))).size:
         raise InputError(
-            f"label {name}: changes within {int(changes.sum())} of {len(label)} clips (the first is clip "
-            f"{int(changes.argmax())}), expected one value a clip; leave it out"
+            f"label {name}: changes within {changing.size} of {len(label)} clips (clip {changing[0]} first), "
+            "expected one value a clip; leave it out"
         )
-    return label[:, 0]
+    return value.astype(np.int64)
 
 
 def usable(parts: Sequence[Clips], names: Sequence[str]) -> tuple[tuple[str, ...], str]:
@@ -53,6 +65,24 @@ def usable(parts: Sequence[Clips], names: Sequence[str]) -> tuple[tuple[str, ...
         except InputError as error:
             reasons.append(str(error))
     return tuple(kept), "; ".join(reasons)
+
+
+def agree(fit: Clips, test: Clips, names: Sequence[str]) -> None:
+    """Check that classes of labels, which are matched by number, are called the same on both sides.
+
+    A side that has no names of a label's classes is not asked.
+    Raises: InputError where both have them and they differ.
+    """
+    for name in names:
+        ours, theirs = (tuple(clips.label_names.get(name, ())) for clips in (fit, test))
+        if not ours or not theirs or ours == theirs:
+            continue
+        for number, (one, other) in enumerate(itertools.zip_longest(ours, theirs, fillvalue="nothing")):
+            if one != other:
+                raise InputError(
+                    f"label {name}: class {number} is {one} in {fit.name}, which is fitted on, and {other} in "
+                    f"{test.name}, expected the same classes in the same order; prepare both with the same names"
+                )
 
 
 def table(clips: Clips, names: Sequence[str]) -> dict[str, Ints]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.errors import InputError
+from diffsda.evaluate.clip_labels import agree
 from diffsda.evaluate.eer import verification_eer
 from diffsda.evaluate.judge import Judge
 from diffsda.evaluate.lengths import Array
@@ -95,7 +96,9 @@ def score(
     the start noise policies swaps are made with, ``pairs`` the dynamics donor of every test clip (drawn from ``seed``
     if left out).
     Source: DiffSDA section 5 (EER), its neighbours' downstream probes and swap judges.
+    Raises: InputError if the label's classes have other names in the two.
     """
+    agree(fit, test, [label])
     f_fit, f_test = encode(model, fit), encode(model, test)
     y_fit, y_test = fit.labels[label], test.labels[label]
     s_fit, s_test = f_fit.static.numpy(), f_test.static.numpy()

@@ -27,13 +27,15 @@ class Judge:
 
     @classmethod
     def fit(cls, x: ArrayLike, labels: ArrayLike, lengths: ArrayLike | None = None) -> Judge:
-        """Fit on real clips.
+        """Fit on real clips; those whose label is not known (below 0) are left out.
 
         Shapes: x (N, V, F) or (N, V, C, H, W); labels (N,); lengths (N,).
         Raises: InputError if shapes do not fit or there are fewer than two classes.
         """
         features = _features(x, lengths)
-        return cls(linear(features, _labels(labels, len(features))), features.shape[1])
+        labels = _labels(labels, len(features))
+        known = _known(labels)
+        return cls(linear(features[known], labels[known]), features.shape[1])
 
     def predict(self, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
         """Return the label read from each clip, (N,).
@@ -46,12 +48,16 @@ class Judge:
         return np.asarray(self.reader.predict(features))
 
     def share(self, x: ArrayLike, labels: ArrayLike, lengths: ArrayLike | None = None) -> float:
-        """Return the share of clips read as the given labels, in [0, 1].
+        """Return the share of clips read as the given labels, in [0, 1], of those whose label is known (0 or above).
 
-        Raises: InputError if shapes do not fit.
+        Raises: InputError if shapes do not fit, or no label is known.
         """
         read = self.predict(x, lengths)
-        return float(np.mean(read == _labels(labels, len(read))))
+        labels = _labels(labels, len(read))
+        known = _known(labels)
+        if not known.any():
+            raise InputError(f"judge: got {len(labels)} clips without a known label, expected one at least")
+        return float(np.mean(read[known] == labels[known]))
 
 
 def _features(x: ArrayLike, lengths: ArrayLike | None) -> Floats:
@@ -64,3 +70,7 @@ def _labels(labels: ArrayLike, clips: int) -> Array:
     if labels.shape != (clips,):
         raise InputError(f"judge: got labels {labels.shape}, expected ({clips},), one a clip")
     return labels
+
+
+def _known(labels: Array) -> Array:
+    return labels >= 0 if labels.dtype.kind in "if" else np.ones(len(labels), bool)

@@ -9,6 +9,7 @@ import numpy as np
 
 from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.errors import InputError
+from diffsda.evaluate.clip_labels import agree
 from diffsda.evaluate.judge import Judge
 from diffsda.evaluate.lengths import Array, Ints, valid
 from diffsda.evaluate.result import Row
@@ -48,7 +49,8 @@ def noise_policies(
 
     ``fit`` is what the judge is fitted on, ``test`` what is swapped, both in the model's units; ``label`` is a static
     one that both have. Each test clip gets the dynamics of one with another label and as many frames, since the static
-    donor's code cannot start a clip of another length; a clip without such a partner is left out (see the rows' count).
+    donor's code cannot start a clip of another length; a clip without such a partner is left out (see the rows' count),
+    as are clips whose label is not known (below 0), here and among those that are fitted on.
     Metrics are ``SCORES``, each followed by the policy: ``read_as_static_fresh``.
     Source: DiffSDA appendix B.4 (the dynamics donor's code); the authors' face evaluation (the code of the clip shown).
     Raises: InputError for a label that is missing or has one value, an unknown policy, or no pair at all.
@@ -60,6 +62,7 @@ def noise_policies(
         if label not in clips.labels or clips.labels[label].ndim != 1:
             whole = [name for name, held in clips.labels.items() if held.ndim == 1]
             raise InputError(f"label: got {label!r}, expected one a clip of {clips.name}: {', '.join(whole) or 'none'}")
+    agree(fit, test, [label])
     judge = Judge.fit(fit.x, fit.labels[label], fit.lengths)
     rows, partners = same_length_donors(test.labels[label], valid(test.lengths, len(test), test.frames), seed)
     static, dynamic = test.select(rows), test.select(partners)
@@ -83,16 +86,17 @@ def noise_policies(
 def same_length_donors(labels: Array, lengths: Ints, seed: int) -> tuple[Ints, Ints]:
     """Draw for every clip another with another label and as many frames, as the donor of its dynamics.
 
+    Clips whose label is not known (below 0) get none and are nobody's.
     Shapes: labels, lengths (N,) -> the clips that have one (M,), and their donors (M,).
     Raises: InputError if no clip has one.
     """
     draw = np.random.default_rng(seed)
-    pairs = []
+    pairs, known = [], labels >= 0
     for i, (label, n) in enumerate(zip(labels, lengths, strict=True)):
-        others = np.flatnonzero((labels != label) & (lengths == n))
+        others = np.flatnonzero(known & (labels != label) & (lengths == n))
         # Drawn from for every clip, so that a clip's donor does not depend on who else has one.
         place = draw.random()
-        if len(others):
+        if known[i] and len(others):
             pairs.append((i, int(others[int(place * len(others))])))
     if not pairs:
         raise InputError("donors: got no two clips of different labels and as many frames, expected some")

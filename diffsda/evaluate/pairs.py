@@ -74,8 +74,8 @@ def draw(
     """Draw pairs of clips that differ in what they keep and in what happens in them.
 
     Every pair of two such clips is as likely, none comes twice, and which of the two is first is drawn too. Clips with
-    a label that is not known are left out; without labels of a role, any two clips differ in it. There may be fewer
-    pairs than asked for, never none.
+    a label that is not known are left out, however pairs are to differ; without labels of a role, any two clips differ
+    in it. There may be fewer pairs than asked for, never none.
 
     Shapes: labels (N,) by name -> rows (P,) and (P,), P <= count.
     different: in ``any`` one label of a role, or in ``every`` one; ``none`` takes any two clips.
@@ -86,9 +86,10 @@ def draw(
         raise InputError(f"different: got {different!r}, expected any, every or none")
     if count < 1 or seed < 0:
         raise InputError(f"pairs: got count {count} and seed {seed}, expected at least 1 and 0")
-    roles = [] if different == "none" else [role for role in (static, dynamic) if role]
+    roles = [role for role in (static, dynamic) if role]
     known = np.flatnonzero(labelled({name: role[name] for role in roles for name in role}, clips))
-    held = [np.stack([np.asarray(role[name])[known] for name in role], 1) for role in roles]
+    compared = [] if different == "none" else roles
+    held = [np.stack([np.asarray(role[name])[known] for name in role], 1) for role in compared]
     # Row by row of the triangle of all pairs: it would not fit into memory for large sets.
     found = np.array([_fits(held, row, len(known), different).sum() for row in range(len(known))], np.int64)
     total = int(found.sum())
@@ -239,7 +240,7 @@ def own(folder: str | os.PathLike[str], clips: int) -> Rows | None:
 
 
 def of_job(job: Job, *, own_list: bool = True) -> Rows:
-    """Return the pairs of a job: those it was given, those of its folder, or drawn ones.
+    """Return the pairs of a job: those it was given, for the test part those of its folder, or drawn ones.
 
     options: pairs (how many to draw, instead of the folder's list), different (any, every, none).
     own_list: whether the folder's own list will do; its pairs may have labels in common.
@@ -248,9 +249,11 @@ def of_job(job: Job, *, own_list: bool = True) -> Rows:
     if job.pairs is not None:
         return checked(*job.pairs, len(job.test))
     asked = job.options.get("pairs")
-    published = own(job.folder, len(job.test)) if own_list and asked is None and job.folder is not None else None
-    if published is not None:
-        return published
+    # The list is of the test part; of another one its rows are other clips.
+    if own_list and asked is None and job.folder is not None and job.split == "test":
+        published = own(job.folder, len(job.test))
+        if published is not None:
+            return published
     static, dynamic = (table(job.test, usable([job.test], names)[0]) for names in (job.static, job.dynamic))
     count = _count(COUNT if asked is None else asked)
     different = job.options.get("different", "any")

@@ -47,6 +47,8 @@ class Row:
             raise InputError(f"row {self.metric}: got {len(self.values)} values of {self.models} models")
         if any(math.isnan(v) for v in self.values) and not self.reason:
             raise InputError(f"row {self.metric}: got NaN without a reason, expected to be told why")
+        if any(math.isinf(v) for v in self.values):
+            raise InputError(f"row {self.metric}: got an infinite value, expected NaN with the reason why it is")
 
     @property
     def mean(self) -> float:
@@ -115,7 +117,7 @@ class Row:
                 k: plain[k] for k in ("metric", "about", "unit", "better", "count", "missed", "judge", "substitute")
             }
             values = tuple(NAN if v is None else float(v) for v in plain["values"])
-            more = {name: plain[name] for name in ("baseline", "reason", "models")}
+            more = {name: plain[name] for name in ("baseline", "reason")} | {"models": plain.get("models", 1)}
             return cls(values=values, **more, **kept)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"row: is not usable ({error!r}), expected what `diffsda evaluate` writes") from None

@@ -72,6 +72,7 @@ def unconditional_swap(
     prior_steps: int | None = None,
     rule: Rule | None = None,
     seed: int = 0,
+    prior_seed: int | None = None,
     batch: int = 64,
     track: Track = silent,
 ) -> np.ndarray:
@@ -81,7 +82,7 @@ def unconditional_swap(
     ``shared`` over frames). ``auto`` is the paper's rule, the code of the clip that lends the dynamics: own where s is
     replaced, fresh where d is, since then no clip lends them.
     Shapes: clips.x (N, V, ...) -> same. Clip i draws from seed + i, whatever the batch; sample i of the prior is that
-    of ``prior.sample(N, seed)``.
+    of ``prior.sample(N, seed)``, or of ``prior_seed`` where that is given.
     Source: DiffSDA appendix H.4.
     Raises: InputError for an unknown word, or dynamic factors of another number of frames than the clips'.
     """
@@ -89,12 +90,8 @@ def unconditional_swap(
     _choose("noise", noise, ("auto", "own", "fresh", "shared"))
     if noise == "auto":
         noise = "own" if replace == "static" else "fresh"
-    if replace == "dynamic" and (clips.lengths is not None or clips.frames != prior.sizes.frames):
-        what = "of varied lengths" if clips.lengths is not None else f"of {clips.frames} frames"
-        raise InputError(
-            f"swap: got clips {clips.name} {what}, expected {prior.sizes.frames} frames like the prior's dynamic "
-            "factors; say --frames to cut them"
-        )
+    if replace == "dynamic" and (reason := other_frames(prior, clips)):
+        raise InputError(reason)
     parts = list(slices(len(clips), batch))
     progress = track(len(parts) * (steps or model.recipe.sampling.steps) * (2 if noise == "own" else 1))
     out = []
@@ -102,7 +99,8 @@ def unconditional_swap(
         for r in parts:
             x, lengths, own = clips.x[r], lengths_of(clips, r), seeds(seed, r)
             theirs = model.encode(x, lengths).detach()
-            drawn = prior.sample(len(own), own, steps=prior_steps, rule=rule).to(theirs.dynamic)
+            lots = own if prior_seed is None else seeds(prior_seed, r)
+            drawn = prior.sample(len(own), lots, steps=prior_steps, rule=rule).to(theirs.dynamic)
             mixed = drawn.swap(theirs) if replace == "static" else theirs.swap(drawn)
             if noise == "own":
                 start = model.invert(x, theirs, steps, lengths=lengths, progress=progress)
@@ -110,6 +108,17 @@ def unconditional_swap(
                 start = SampleNoise(own, x.shape, like=model._like(), shared=noise == "shared")()
             out.append(model.sample(mixed, start, steps, own, lengths=lengths, progress=progress))
     return np.concatenate([y.cpu().numpy() for y in out])
+
+
+def other_frames(prior: LatentPrior, clips: Clips) -> str:
+    """Say why clips cannot get dynamic factors from a prior, or nothing: theirs are of another number of frames."""
+    if clips.lengths is None and clips.frames == prior.sizes.frames:
+        return ""
+    what = "of varied lengths" if clips.lengths is not None else f"of {clips.frames} frames"
+    return (
+        f"swap: got clips {clips.name} {what}, expected {prior.sizes.frames} frames like the prior's dynamic "
+        "factors; say --frames to cut them"
+    )
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -6,8 +6,11 @@ import math
 import numpy as np
 import planted
 import pytest
+from sklearn.dummy import DummyClassifier
 
 from diffsda.errors import InputError
+from diffsda.evaluate import forest
+from diffsda.evaluate.heads import static_class
 from diffsda.evaluate.protocols.classification import run
 
 QUICK = {"runs": 2, "passes": 60, "lr": 1e-2}
@@ -105,3 +108,32 @@ def test_with_a_model():
     assert values == [row.values for row in run(job)]
     published = run(dataclasses.replace(job, as_published=True, options={"runs": 2, "passes": 5}))
     assert len(published) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("data", "passes", "batch", "words"),
+    [
+        ("physionet", 205, 30, "icu type, told from s"),
+        ("airq", 305, 10, "icu type, told from s"),
+        ("mine", 205, 30, "icu type, told from s, fitted as on physionet"),
+    ],
+)
+def test_as_published_heads_are_fitted_as_the_authors_fit_them_on_the_set(monkeypatch, data, passes, batch, words):
+    fitted = []
+    monkeypatch.setattr(static_class, "fit", lambda head, loss, rows, **how: fitted.append(how))
+    monkeypatch.setattr(forest, "classes", lambda seed: DummyClassifier())  # a quick one
+    # All clips would be dealt with in one batch, were it not as published.
+    monkeypatch.setattr(static_class, "STEPS", 1)
+    made = dataclasses.replace(units(60, 0), name=data)
+    job = planted.job(made, units(20, 1), static=("icu_type",))
+    job = dataclasses.replace(job, test=dataclasses.replace(job.test, name=data), as_published=True)
+    rows = run(job)
+    assert [(how["passes"], how["batch"], how["lr"]) for how in fitted] == [(passes, batch, 1e-4)] * 2
+    assert [row.about for row in rows if not row.baseline] == [words] * 2
+    fitted.clear()
+    run(dataclasses.replace(job, as_published=False))
+    assert [(how["passes"], how["lr"]) for how in fitted] == [(205, 1e-3)] * 3
+    assert all(how["batch"] > 45 for how in fitted)
+    fitted.clear()
+    run(dataclasses.replace(job, options={"runs": 1, "passes": 4, "lr": 0.5}))
+    assert [(how["passes"], how["batch"], how["lr"]) for how in fitted] == [(4, batch, 0.5)]

@@ -11,6 +11,7 @@ from lookers import Averages, Choosy, Late, Lookers, job, row, table, vectors, v
 
 from diffsda.data.clip import Clips
 from diffsda.errors import InputError
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.frechet import frechet_distance
 from diffsda.evaluate.prior_quality import maximum_mean_discrepancy, precision_recall
 from diffsda.evaluate.protocols import generation
@@ -75,10 +76,10 @@ def test_without_a_prior_it_says_how_to_get_one(model):
 def test_rows_are_what_the_metrics_give(model, prior):
     test, fit = vectors(8), vectors(8, seed=1)
     rows = generation.run(job(model, test, fit, prior=prior, seed=3))
-    real, drawn = encode(model, test), prior.sample(8, 3)
+    real, drawn = encode(model, test), prior.sample(8, base(3, "prior"))
     said = {
-        "": Averages().describe(generate(model, drawn, seed=3)),
-        "_real_factors": Averages().describe(generate(model, real, seed=3)),
+        "": Averages().describe(generate(model, drawn, seed=base(3, "noise"))),
+        "_real_factors": Averages().describe(generate(model, real, seed=base(3, "noise"))),
     }
     truth = Averages().describe(test.x)
     for suffix, features in said.items():
@@ -191,11 +192,29 @@ def test_the_batch_does_not_matter(model, prior):
 
 
 def test_seeds_go_into_one_table(model, prior):
-    held = job(model, vectors(8), vectors(30, seed=1), prior=prior)
-    merged = merge([generation.run(held)] + [generation.run(job(model, held.test, held.fit, prior=prior, seed=90))])
-    fvd = row(merged, "fvd")
-    assert fvd.values[0] != fvd.values[1]
-    assert {r.metric for r in merged if r.baseline} < {r.metric for r in merged}
+    test, fit = vectors(8), vectors(30, seed=1)
+    runs = [generation.run(job(model, test, fit, prior=prior, seed=seed)) for seed in (0, 1)]
+    merged = merge(runs)
+    assert [r.values for r in merged] == [(*a.values, *b.values) for a, b in zip(*runs, strict=True)]
+    # What is drawn is drawn anew: samples, noise, and which of the training clips are compared.
+    for metric, baseline in (("fvd", False), ("fvd_real_factors", False), ("fvd", True), ("prior_mmd", False)):
+        words = "training part" if baseline else ""
+        first, second = row(merged, metric, words, baseline).values
+        assert abs(first - second) > 1e-3 * abs(first)
+
+
+def test_baselines_are_of_as_many_clips_on_both_sides(model, prior, monkeypatch):
+    sizes = []
+    plain = generation.frechet_distance, generation.prior_quality
+    monkeypatch.setattr(generation, "frechet_distance", lambda a, b: sizes.append((len(a), len(b))) or plain[0](a, b))
+    monkeypatch.setattr(
+        generation, "prior_quality", lambda a, b, **more: sizes.append((len(a), len(b))) or plain[1](a, b, **more)
+    )
+    rows = generation.run(job(model, vectors(9), vectors(5, seed=1), prior=prior))
+    assert set(sizes) == {(9, 9), (5, 5)}
+    for metric in ("fvd", "precision", "prior_mmd"):
+        assert row(rows, metric, "training part", baseline=True).count == 5
+    assert row(rows, "fvd").count == 9
 
 
 def test_fewer_clips_on_request(model, prior):

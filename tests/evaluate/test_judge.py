@@ -48,3 +48,16 @@ def test_inputs_that_do_not_fit():
         Judge.fit(X, [0, 0, 0, 0])
     with pytest.raises(InputError, match="not finite"):
         judge.predict(np.where(X == 1, np.inf, X))
+
+
+def test_clips_without_a_known_label_are_no_class():
+    labels = np.array([0, 0, 1, -1])
+    judge = Judge.fit(X, labels)
+    assert judge.reader.classes_.tolist() == [0, 1]
+    # The last clip would be read right or wrong; it is neither.
+    assert judge.share(X, labels) == 1.0
+    assert judge.share(X, [1, -1, -1, 1]) == 0.5
+    with pytest.raises(InputError, match="4 clips without a known label"):
+        judge.share(X, np.full(4, -1))
+    with pytest.raises(InputError, match="one class"):
+        Judge.fit(X, [1, 1, -1, -1])

@@ -9,6 +9,7 @@ import torch
 
 from diffsda.data.clip import Clips
 from diffsda.errors import InputError
+from diffsda.evaluate.pairs import of_job
 from diffsda.evaluate.protocols import protocol
 from diffsda.evaluate.result import merge
 from diffsda.factors import Factors
@@ -41,8 +42,9 @@ class Shelf:
     def __init__(self, frames=True):
         self.frames, self.asked = frames, []
 
-    def reader(self, clips, labels, *, lengths=None, names=None, frame_labels=(), seed=0):
+    def reader(self, clips, labels, *, lengths=None, names=None, frame_labels=(), seed=0, **settings):
         self.asked.append((len(clips), tuple(labels), frame_labels, seed))
+        self.settings = settings
         return FrameReader(tuple(labels), frame_labels if self.frames else ())
 
 
@@ -173,6 +175,25 @@ def test_the_judge_is_trained_once_for_all_seeds():
     assert shelf.asked == [(96, LABELS, jobs.STATIC, 0)] * 2
     assert all(len(row.values) == 2 for row in merge(runs))
     assert jobs.values(runs[0]) != jobs.values(runs[1])  # other pairs
+
+
+def test_settings_reach_the_judge_and_the_pairs():
+    shelf = Shelf()
+    rows = run(shelf=shelf, options={"judge": {"updates": 7}, "judge_seed": 3, "pairs": 5})
+    assert shelf.settings == {"updates": 7}
+    assert shelf.asked[0][-1] == 3
+    assert {row.count for row in rows} == {5}
+    # The very pairs that would be written as a list.
+    held = jobs.job(Painter("mixed"), options={"pairs": 5}, pairs=None)
+    assert jobs.values(run(options={}, pairs=of_job(held))) == jobs.values(run(options={"pairs": 5}))
+    with pytest.raises(InputError, match="a count of clips as well"):
+        run(options={"pairs": 5, "count": 5})
+
+
+def test_classes_that_no_clip_of_the_fitting_part_has_are_refused():
+    clips = jobs.painted()
+    with pytest.raises(InputError, match="label action: got 1 values in the test part that no clip of the fitting"):
+        run(test=clips, fit=clips.select(clips.labels["action"] != 1))
 
 
 def test_given_pairs_are_used():

@@ -68,6 +68,30 @@ def test_partners_differ_in_label_and_agree_in_length(model):
         same_length_donors(np.array([0, 1]), np.array([3, 4]), 0)
 
 
+def test_clips_without_a_known_label_are_not_swapped_nor_fitted_on(model):
+    def hidden(clips, rows):
+        """Hide who some clips show, and make them easy to take for one class."""
+        who, x = clips.labels["who"].copy(), clips.x.copy()
+        who[rows], x[rows] = -1, -9
+        return Clips(x, labels={"who": who})
+
+    labels = np.array([0, 0, 1, 1, -1, -1])
+    rows, partners = same_length_donors(labels, np.full(6, 4), 0)
+    assert rows.tolist() == [0, 1, 2, 3]
+    assert (labels[partners] == [1, 1, 0, 0]).all()
+    # Who is known has the donor as before where that is drawn from as many.
+    assert same_length_donors(labels[:4], np.full(4, 4), 0)[1].tolist() == partners.tolist()
+    with pytest.raises(InputError, match="no two clips"):
+        same_length_donors(np.array([-1, 1, -1]), np.full(3, 4), 0)
+    fit, test = labelled(24, seed=1), labelled()
+    found = noise_policies(model, hidden(fit, [0, 5]), hidden(test, [1, 2]), label="who", policies=("fresh",))
+    assert {row.count for row in found} == {10}
+    fewer = noise_policies(
+        model, fit.select(np.delete(np.arange(24), [0, 5])), hidden(test, [1, 2]), label="who", policies=("fresh",)
+    )
+    assert [row.values for row in found] == [row.values for row in fewer]
+
+
 def test_clips_of_varied_lengths_can_start_from_the_static_donor(model):
     lengths = np.array([6, 6, 6, 4, 4, 4, 3, 3, 3, 5, 2, 6])
     rows = noise_policies(model, labelled(seed=1), labelled(lengths=lengths), label="who")

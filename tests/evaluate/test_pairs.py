@@ -12,7 +12,8 @@ from diffsda.data.clip import Clips
 from diffsda.data.prepared import Dataset
 from diffsda.data.video.entry import Entry, write_entries
 from diffsda.errors import InputError
-from diffsda.evaluate.clip_labels import clip_label, usable
+from diffsda.evaluate.clip_labels import agree, clip_label, usable
+from diffsda.evaluate.judges.examples import Examples
 from diffsda.evaluate.pairs import OWN, PairList, both, checked, draw, fingerprint, of_job, own, read, read_list, write
 
 WHO, WHAT = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 1])
@@ -55,9 +56,11 @@ def test_a_seed_is_a_list_and_another_seed_another():
 
 
 def test_clips_whose_label_is_not_known_are_left_out():
-    first, second = draw(5, 100, 0, static={"who": np.array([0, -1, 1, 1, 2])})
-    assert 1 not in first
-    assert 1 not in second
+    for different in ("any", "every", "none"):
+        first, second = draw(5, 100, 0, static={"who": np.array([0, -1, 1, 1, 2])}, different=different)
+        assert len(first) == (6 if different == "none" else 5)
+        assert 1 not in first
+        assert 1 not in second
 
 
 @pytest.mark.parametrize(
@@ -183,6 +186,8 @@ def test_a_job_takes_what_it_is_given_then_its_folder_then_draws(tmp_path):
     listed = dataclasses.replace(given, pairs=None, options={})
     assert [part.tolist() for part in of_job(listed)] == [[3], [4]]
     assert len(of_job(listed, own_list=False)[0]) == 500
+    # Of another part of the folder the list says nothing.
+    assert len(of_job(dataclasses.replace(listed, split="val"))[0]) == 500
     asked = dataclasses.replace(listed, options={"pairs": 20})
     drawn = of_job(asked)
     assert len(drawn[0]) == 20
@@ -208,6 +213,32 @@ def test_labels_of_frames_that_never_change_are_of_clips():
     names, reason = usable([clips], ("one", "moving", "still"))
     assert names == ("one", "still")
     assert "moving" in reason
+
+
+def test_classes_go_by_the_same_names_on_both_sides():
+    x, labels = np.zeros((2, 3, 1), np.float32), {"who": np.array([0, 1])}
+    ab, ba, more = (Clips(x, labels=labels, label_names={"who": names}) for names in ("ab", "ba", "abc"))
+    agree(ab, ab, ["who"])
+    agree(ab, Clips(x, labels=labels), ["who"])
+    agree(ab, ba, [])
+    with pytest.raises(InputError, match="label who: class 0 is a in clips, which is fitted on, and b in clips"):
+        agree(ab, ba, ["who"])
+    with pytest.raises(InputError, match="class 2 is nothing in clips, which is fitted on, and c in"):
+        agree(ab, more, ["who"])
+
+
+def test_frames_without_a_known_label_say_nothing_of_their_clip():
+    label = np.array([[-1, 2, 2, -1], [3, -1, 3, -1], [-1, -1, -1, 4], [0, 0, 0, 0]])
+    clips = Clips(np.zeros((4, 4, 1), np.float32), np.array([4, 3, 3, 2]), labels={"late": label})
+    assert clip_label(clips, "late").tolist() == [2, 3, -1, 0]
+    # A reader is trained on the same labels.
+    learned = Examples.of(clips.x, {"late": label}, clips.lengths).labels["late"]
+    assert learned.tolist() == [2, 3, -1, 0]
+    label[1, 2] = 1
+    clips = Clips(clips.x, clips.lengths, labels={"late": label})
+    for ask in (lambda: clip_label(clips, "late"), lambda: Examples.of(clips.x, clips.labels, clips.lengths)):
+        with pytest.raises(InputError, match=r"label late: changes within 1 of 4 clips \(clip 1 first\)"):
+            ask()
 
 
 def test_clips_of_a_folder_are_known_by_their_names_too(tmp_path):

@@ -10,11 +10,15 @@ from protocol_jobs import CLASSES, DYNAMIC, STATIC, Stand, Swapper, counted, job
 
 from diffsda.data.clip import Clips
 from diffsda.errors import InputError
+from diffsda.evaluate.clip_labels import table
+from diffsda.evaluate.draws import base
+from diffsda.evaluate.inception import balanced, inception_score, judged_accuracy, marginal_entropy
 from diffsda.evaluate.protocols import sampled_judge
 from diffsda.factors import Factors
 from diffsda.prior.latent import LatentPrior, Sizes
 from diffsda.prior.recipe import Prior
 from diffsda.recipe import Recipe
+from diffsda.tasks.generate import unconditional_swap
 
 
 class Painter(Swapper):
@@ -151,13 +155,72 @@ def test_a_reader_of_other_classes_is_refused():
         judged(shelf=Stand(fewer=1), static=())
 
 
-def test_a_real_prior_end_to_end():
-    given = shapes_job(static=("colour",))
+def test_clips_of_other_lengths_leave_drawn_dynamics_open():
+    clips = painted()
+    varied = Clips(clips.x, lengths=np.arange(96) % 3 + 2, labels=clips.labels, name="sprites")
+    longer = dataclasses.replace(clips, x=np.repeat(clips.x, 2, axis=1))
+    for test, words in ((varied, "of varied lengths, expected 4 frames"), (longer, "of 8 frames, expected 4")):
+        drawn = []
+
+        class Watched(Dice):
+            def sample(self, count, seeds, steps=None, rule=None, drawn=drawn):
+                drawn.append(count)
+                return super().sample(count, seeds)
+
+        rows = sampled_judge.run(job(Painter(), prior=Watched(), test=test, batch=96))
+        # Drawn for the one direction alone.
+        assert drawn == [96]
+        whole = sampled_judge.run(job(Painter(), prior=Dice(), batch=96))
+        assert [(row.metric, row.about) for row in rows] == [(row.metric, row.about) for row in whole]
+        for row in rows:
+            undone = row.about.startswith("d drawn")
+            assert math.isnan(row.values[0]) == undone
+            assert (words in row.reason) == undone
+        assert values(rows)["accuracy"] == 1
+
+
+def test_drawn_clips_of_two_seeds_have_nothing_in_common():
+    seen = {}
+    for seed in (0, 1):
+
+        class Watched(Dice):
+            def sample(self, count, seeds, steps=None, rule=None, seed=seed):
+                seen.setdefault(seed, set()).update(seeds)
+                return super().sample(count, seeds)
+
+        judged_by = job(Painter(), prior=Watched(), seed=seed)
+        sampled_judge.run(judged_by)
+    assert len(seen[0]) == len(seen[1]) == 96
+    assert not seen[0] & seen[1]
+
+
+def test_a_real_prior_end_to_end(randomise):
+    given = shapes_job(static=("colour",), seed=1)
+    randomise(given.model)
     encoder = given.model.recipe.encoder
     sizes = Sizes(static=encoder.static, dynamic=encoder.dynamic, frames=4)
-    prior = LatentPrior(Prior(layers=3, width=1, sampling_steps=4), sizes).eval()
+    prior = randomise(LatentPrior(Prior(layers=3, width=1, sampling_steps=4), sizes)).eval()
+    nearest, shown = given.shelf.reader(np.zeros(0), ()), []
+
+    class Watching(type(nearest)):
+        def read(self, clips, lengths=None):
+            shown.append(clips)
+            return super().read(clips, lengths)
+
+    nearest.__class__ = Watching
     rows = sampled_judge.run(dataclasses.replace(given, prior=prior))
-    for metric in ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy", "accuracy_static_frozen"):
-        assert math.isfinite(one(rows, metric).values[0])
-    assert 1 <= values(rows)["inception_score"] <= 3
-    assert values(rows)["marginal_entropy"] <= math.log(3) + 1e-9
+    # The real clips (in two batches of 7 and 3), then either direction.
+    real, static, dynamic = (np.concatenate(shown[i : i + 2]) for i in (0, 2, 4))
+    np.testing.assert_array_equal(real, given.test.x)
+    for drawn, clips, label in (("static", static, "path"), ("dynamic", dynamic, "colour")):
+        seeds = {"seed": base(1, "noise"), "prior_seed": base(1, "prior")}
+        made = unconditional_swap(given.model, prior, given.test, drawn, **seeds)
+        np.testing.assert_allclose(clips, np.clip(made, -1, 1), atol=1e-3)
+        said, end = nearest.read(clips)[label], "" if drawn == "static" else "_static_frozen"
+        truth = table(given.test, (label,))[label]
+        assert one(rows, f"accuracy{end}").values[0] == judged_accuracy(said, truth)
+        about = "s drawn" if drawn == "static" else "d drawn"
+        even = said[balanced(truth, 1)]
+        for name, score in (("inception_score", inception_score), ("marginal_entropy", marginal_entropy)):
+            assert one(rows, f"{name}{end}", about=about).values[0] == pytest.approx(score(even))
+    assert np.abs(static - dynamic).max() > 0.1

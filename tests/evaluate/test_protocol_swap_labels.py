@@ -1,10 +1,11 @@
 """swap-labels: what perfect swaps and copies come to, the error against true swaps, leaks, and what is refused."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from protocol_jobs import CLASSES, DYNAMIC, STATIC, Stand, Swapper, job, one, painted, shapes_job, values
+from protocol_jobs import CLASSES, DYNAMIC, STATIC, PaintReader, Stand, Swapper, job, one, painted, shapes_job, values
 
 from diffsda.data.clip import Clips
 from diffsda.data.synthetic.shapes import swap_target
@@ -194,6 +195,40 @@ def test_a_clip_in_a_pair_whose_label_is_not_known_is_refused():
 def test_readers_of_other_classes_are_refused():
     with pytest.raises(InputError, match="reads 1 classes of sex; expected 2"):
         scored("perfect", shelf=Stand(fewer=1))
+
+
+def test_the_noise_of_x_in_both_swaps_means_nothing_here():
+    shelf = Stand()
+    with pytest.raises(InputError, match="noises: got 'reference', expected some of dynamic, static, fresh, shared"):
+        scored("perfect", options={"noises": ["reference"]}, shelf=shelf)
+    assert not shelf.fits
+
+
+def test_classes_with_other_names_are_refused():
+    names = dict.fromkeys(CLASSES, "abc")
+    fit = dataclasses.replace(painted(), label_names=names)
+    test = dataclasses.replace(painted(), label_names={**names, "action": "cab"})
+    with pytest.raises(InputError, match="label action: class 0 is a in sprites, which is fitted on, and c in"):
+        scored("perfect", fit=fit, test=test)
+    assert three(scored("perfect", fit=fit, test=test, dynamic=("direction",))) == (1, 1, 1)
+
+
+def test_readers_see_pictures_in_range():
+    class Watching(PaintReader):
+        def read(self, clips, lengths=None):
+            shown.append((clips.min(), clips.max()))
+            return {name: np.eye(3)[np.zeros(len(clips), int)] for name in self.factors}
+
+    class Loud(Swapper):
+        def swap(self, *given, **options):
+            return 9 * super().swap(*given, **options) - 4
+
+    shown, shelf = [], Stand(reader=Watching)
+    given = job(Loud("perfect"), shelf, options={"pairs": 5, "leakage": False})
+    # Real clips go beyond the range too: a first stage's do.
+    swap_labels.run(dataclasses.replace(given, back=lambda x, lengths: 2 * np.asarray(x)))
+    assert (min(low for low, _ in shown), max(high for _, high in shown)) == (-1, 1)
+    assert np.abs(shelf.fits[0][0]).max() == 1
 
 
 def test_codes_are_probed_both_ways():

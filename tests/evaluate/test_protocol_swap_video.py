@@ -22,6 +22,7 @@ from protocol_jobs import (
 
 from diffsda.data.synthetic.series import series
 from diffsda.errors import InputError
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.protocols import faces, verification
 from diffsda.evaluate.protocols.swaps import Part, aligned, frames_of, policies, swapped
 from diffsda.evaluate.result import merge
@@ -115,13 +116,24 @@ def test_as_published_both_swaps_start_from_the_code_of_x():
     assert one(rows, AED).values[0] < one(plain, AED).values[0] < 1
 
 
+def test_as_published_bodies_are_told_apart_by_the_published_judge():
+    shelf = Stand(people=Blind(), people_as_published=Identity(), bodies=Points())
+    plain, published = (
+        faces.run(job(Swapper("perfect"), shelf, as_published=p, options={"pairs": 5, "kind": "bodies"}))
+        for p in (False, True)
+    )
+    assert (one(plain, AED).judge, one(plain, AED).missed) == ("blind", 1)
+    assert (one(published, AED).judge, one(published, AED).values) == ("paint identity", (0.0,))
+
+
 def test_seeds_of_swaps_do_not_depend_on_the_batch():
     seeds = []
     for batch in (7, 20):
         model = Swapper("perfect")
         faces.run(job(model, batch=batch, seed=3))
         seeds.append([seed for _, own in model.calls for seed in own])
-    assert seeds[0] == seeds[1] == [*range(3, 23), *range(3, 23)]
+    start = base(3, "noise")
+    assert seeds[0] == seeds[1] == [*range(start, start + 20)] * 2
 
 
 def test_which_donor_lends_what():

@@ -11,6 +11,7 @@ from lookers import Colours, Corners, Handing, Late, Lookers, job, row, table, v
 
 from diffsda.data.clip import Clips
 from diffsda.errors import InputError
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.identity import average_euclidean_distance
 from diffsda.evaluate.keypoints import average_keypoint_distance
 from diffsda.evaluate.pixels import as_bytes
@@ -66,7 +67,7 @@ def test_rows_are_what_the_metrics_give_of_a_real_model(randomise):
     clips, model = video(2), lookers.network(lookers.VIDEO, randomise)
     rows = reconstruction.run(job(model, clips, seed=3))
     for suffix, noise in (("", "own"), ("_fresh_noise", "fresh")):
-        made = np.clip(reconstruct(model, clips, noise=noise, seed=3), -1, 1)
+        made = np.clip(reconstruct(model, clips, noise=noise, seed=base(3, "noise")), -1, 1)
         error = mse(made, clips.x) / 4
         assert row(rows, f"mse{suffix}").values[0] == pytest.approx(error, rel=1e-4)
         assert row(rows, f"psnr{suffix}").values[0] == pytest.approx(-10 * np.log10(error), abs=1e-3)
@@ -198,6 +199,18 @@ def test_bodies_have_judges_of_their_own(model):
     for rows, squared in ((plain, False), (published, True)):
         expected = average_euclidean_distance(*seen, squared=squared).value
         assert row(rows, "aed", "first frame", baseline=True).values[0] == pytest.approx(expected)
+
+
+def test_as_published_bodies_are_told_apart_by_the_published_judge(model):
+    class Published(Colours):
+        name = "colours, as published"
+
+    shelf = Lookers(people=Colours(), people_as_published=Published())
+    for as_published, name in ((False, "colours"), (True, "colours, as published")):
+        rows = reconstruction.run(
+            job(model, video(2), shelf=shelf, options={"kind": "bodies"}, as_published=as_published)
+        )
+        assert row(rows, "aed").judge == name
 
 
 def test_what_never_differs_has_no_decibels(model):

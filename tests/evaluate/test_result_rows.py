@@ -41,6 +41,16 @@ def test_nan_needs_a_reason_and_spoils_the_mean():
     assert undefined.interval is None
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_infinity_is_refused_from_disk_too(tmp_path, value):
+    with pytest.raises(InputError, match="row eer_static: got an infinite value"):
+        row(0.5, value, reason="no difference at all")
+    path = result([row(0.5, 0.25)]).write(tmp_path / "r.json")
+    path.write_text(path.read_text().replace("0.25\n", f"{json.dumps(value)}\n"))
+    with pytest.raises(InputError, match=r"r\.json: .*row eer_static: got an infinite value"):
+        Result.read(path)
+
+
 def test_no_value_is_refused():
     with pytest.raises(InputError, match="no value"):
         row()

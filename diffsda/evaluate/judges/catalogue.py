@@ -55,6 +55,8 @@ class Entry:
     """Modules it imports, each with the distribution that brings it."""
     file: bool = False
     """Whether its weights are a file of their own, to be named by whoever has it."""
+    make_as_published: Callable[[Path | None, str], Judge] | None = None
+    """As the authors' code uses it, slips included; None where that is the same, or not known."""
 
 
 def parts(files: Mapping[str, Path] | None = None) -> list[Finding]:
@@ -140,6 +142,13 @@ def _market1501(file: Path | None, device: str) -> Any:
     return Market1501(file, device)
 
 
+def _market1501_as_published(file: Path | None, device: str) -> Any:
+    from diffsda.evaluate.judges.market1501 import Market1501
+
+    assert file is not None
+    return Market1501(file, device, as_published=True)
+
+
 def _resemblyzer(file: Path | None, device: str) -> Any:
     from diffsda.evaluate.judges.resemblyzer_voices import Resemblyzer
 
@@ -212,6 +221,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "github.com/layumi/Person_reID_baseline_pytorch, 751 people), named as the file of market1501",
         make=_market1501,
         file=True,
+        make_as_published=_market1501_as_published,
     ),
     Entry(
         kind="voices",

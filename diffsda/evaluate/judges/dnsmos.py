@@ -21,7 +21,9 @@ class Dnsmos:
 
     Recordings are brought to 16 kHz; louder ones than 1 are turned down. Shorter ones than its window of 9 s are
     repeated by the package.
-    Source: the DNSMOS of the paper's Table 12, which is the overall score.
+    Source: the DNSMOS of the paper's Table 12. The paper does not name the scale; the work it cites (Reddy, Gopal and
+    Cutler 2021) has one, fitted to ratings by ITU-T P.808, which is ``p808`` here. The other three are of its successor
+    (P.835, 2022).
     """
 
     name = "dnsmos"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from diffsda.errors import InputError
+from diffsda.evaluate.clip_labels import UNKNOWN, one_a_clip
 from diffsda.evaluate.judges.cache import digest
 from diffsda.evaluate.judges.kinds import Array, Floats
 from diffsda.evaluate.lengths import mask, valid
 
-UNKNOWN = -1
 REVISION = 1
 """Raised when the same clips, labels and settings give another judge than before."""
 SMALLEST = 8
@@ -99,16 +99,7 @@ def clip_labels(name: str, label: Array, lengths: Array, frames: int) -> Array:
             f"or ({len(lengths)}, {frames}) that are constant over a clip"
         )
     given = given.astype(np.int64)
-    if given.ndim == 1:
-        return given
-    known = mask(lengths, frames) & (given != UNKNOWN)
-    highest = np.where(known, given, UNKNOWN).max(axis=1)
-    if (changing := np.flatnonzero((known & (given != highest[:, None])).any(axis=1))).size:
-        raise InputError(
-            f"label {name!r}: changes within {changing.size} of {len(lengths)} clips (clip {changing[0]} first), "
-            "expected one value a clip: leave it out"
-        )
-    return highest
+    return given if given.ndim == 1 else one_a_clip(name, given, lengths)
 
 
 def share(probabilities: Floats, labels: Array) -> float:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from diffsda.errors import InputError
-from diffsda.evaluate.judges.examples import UNKNOWN, Examples, checked, share
+from diffsda.evaluate.clip_labels import UNKNOWN
+from diffsda.evaluate.judges.examples import Examples, checked, share
 from diffsda.evaluate.judges.frames import by_clip
 from diffsda.evaluate.judges.kinds import Array, Floats
 from diffsda.evaluate.judges.network import Form, SequenceNetwork

@@ -72,9 +72,9 @@ class Shelf:
         """Return what finds joints of a body."""
         return self._once("bodies", RememberedLandmarks)
 
-    def people(self) -> Embedder:
-        """Return what tells people apart by their whole figure."""
-        return self._once("people", RememberedEmbedder)
+    def people(self, as_published: bool = False) -> Embedder:
+        """Return what tells people apart by their whole figure; ``as_published``, as the authors' code uses it."""
+        return self._once("people", RememberedEmbedder, as_published)
 
     def voices(self) -> VoiceEmbedder:
         """Return what tells voices apart."""
@@ -118,31 +118,33 @@ class Shelf:
             settings=settings,
         )
 
-    def _once(self, kind: str, remembered: Callable[[Any, Store], Any]) -> Any:
-        if kind not in self._made:
-            judge = self._find(kind)
+    def _once(self, kind: str, remembered: Callable[[Any, Store], Any], as_published: bool = False) -> Any:
+        key = f"{kind}, as published" if as_published else kind
+        if key not in self._made:
+            judge = self._find(kind, as_published)
             # One package may be judge of two kinds, with an answer of its own to the same frame for each.
             store = Store.of(self.cache, f"{kind} {judge.name}", judge.version, self.most)
-            self._made[kind] = remembered(judge, store)
-        return self._made[kind]
+            self._made[key] = remembered(judge, store)
+        return self._made[key]
 
-    def _find(self, kind: str) -> Judge:
+    def _find(self, kind: str, as_published: bool) -> Judge:
         """Make the judge that is preferred, or the first that is there."""
         entries = [entry for entry in CATALOGUE if entry.kind == kind]
         if kind in self.prefer:
-            return self._make(next(entry for entry in entries if entry.name == self.prefer[kind]))
+            return self._make(next(entry for entry in entries if entry.name == self.prefer[kind]), as_published)
         missing = []
         for entry in entries:
             if entry.file and entry.name not in self.files:
                 missing.append(f"{entry.name}: {entry.get}")
                 continue
             try:
-                return self._make(entry)
+                return self._make(entry, as_published)
             except MissingPackage as error:
                 missing.append(str(error))
         raise MissingPackage(f"no judge of {kind} is there; get one: {'; or '.join(missing)}")
 
-    def _make(self, entry: Entry) -> Judge:
+    def _make(self, entry: Entry, as_published: bool) -> Judge:
         if entry.file and entry.name not in self.files:
             raise MissingPackage(f"{entry.name}: needs its weight file; {entry.get}")
-        return entry.make(self.files.get(entry.name), self.device)
+        make = entry.make_as_published if as_published and entry.make_as_published is not None else entry.make
+        return make(self.files.get(entry.name), self.device)

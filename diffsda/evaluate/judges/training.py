@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffsda.errors import InputError
-from diffsda.evaluate.judges.examples import UNKNOWN
+from diffsda.evaluate.clip_labels import UNKNOWN
 from diffsda.evaluate.judges.network import SequenceNetwork
 
 AT_ONCE = 64

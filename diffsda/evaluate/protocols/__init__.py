@@ -39,6 +39,8 @@ class Protocol:
     """What there must be besides a model, in words."""
     settings: Mapping[str, Kind] = field(default_factory=dict)
     """Settings of its own: name and what it takes."""
+    published_counting: bool = False
+    """Whether ``as_published`` changes anything: whether the authors' code, where there is any, counts otherwise."""
 
     def checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return settings as they came.
@@ -93,6 +95,7 @@ PROTOCOLS = {
         Protocol(
             name="swap-video",
             module="faces",
+            published_counting=True,
             tables="Tables 2, 17",
             about="swaps of faces or bodies: AED with s kept, AKD with d kept",
             needs="a video set; judges of identity and key points",
@@ -101,6 +104,7 @@ PROTOCOLS = {
         Protocol(
             name="reconstruction",
             module="reconstruction",
+            published_counting=True,
             tables="Tables 3, 17",
             about="clips from their own start noise and from the factors alone: MSE, PSNR, AED, AKD",
             needs="any set; AED and AKD want judges",
@@ -109,6 +113,7 @@ PROTOCOLS = {
         Protocol(
             name="verification",
             module="verification",
+            published_counting=True,
             tables="Tables 10, 11",
             about="is it the same person after a swap, and the same action",
             needs="a video set of faces; a judge of identity; for actions, a label",
@@ -133,6 +138,7 @@ PROTOCOLS = {
         Protocol(
             name="eer",
             module="eer",
+            published_counting=True,
             tables="Tables 4, 16",
             about="speakers verified by s and by d: equal error rates and their gap",
             needs="recordings with speakers (timit, librispeech, speech, japanese_vowels)",
@@ -149,6 +155,7 @@ PROTOCOLS = {
         Protocol(
             name="prediction",
             module="prediction",
+            published_counting=True,
             tables="Tables 5, 14",
             about="mortality or oil temperature from frozen factors",
             needs="physionet or etth1",
@@ -157,6 +164,7 @@ PROTOCOLS = {
         Protocol(
             name="classification",
             module="classification",
+            published_counting=True,
             tables="Tables 5, 15",
             about="ICU unit, month or another static label from s",
             needs="physionet, airq, or clips with a static label",

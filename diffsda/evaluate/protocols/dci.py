@@ -10,6 +10,7 @@ from diffsda.errors import InputError
 from diffsda.evaluate.classification import majority
 from diffsda.evaluate.clip_labels import labelled, table, usable
 from diffsda.evaluate.codes import codes_of
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.informativeness import DCI, TREES, dci, gathered, narrowed, parted
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.lengths import Floats, Ints
@@ -47,8 +48,8 @@ def run(job: Job) -> list[Row]:
     s, d = _codes(job, rows)
     codes = np.concatenate([s, d], 1)
     of_d = np.repeat([0, 1], [s.shape[1], d.shape[1]])
-    parts = f"{s.shape[1]} dimensions of s and {d.shape[1]} of the mean of d"
-    others = np.roll(np.random.default_rng(job.seed + 1).permutation(len(rows)), 1)
+    parts = "s and the mean of d"
+    others = np.roll(np.random.default_rng(base(job.seed, "other clips")).permutation(len(rows)), 1)
     out = _rows(job, codes, held, parts, of_d=of_d)
     out += _rows(job, codes[others], held, "the codes of other clips", baseline=True)
     out += _rows(job, _features(job, rows), held, "the features' mean over time", baseline=True)

@@ -88,7 +88,7 @@ class VideoSwaps:
         self.policies = policies(job, self.counts)
         self.size: int | None = job.options.get("size")
         shelf = job.shelf
-        self.identity, self.no_identity = _asked(shelf.people if self.bodies else shelf.faces)
+        self.identity, self.no_identity = _asked(self._people if self.bodies else shelf.faces)
         self.points, self.no_points = _asked(shelf.bodies if self.bodies else shelf.landmarks)
         self._real: dict[str, list[Array]] = {}
 
@@ -101,6 +101,9 @@ class VideoSwaps:
             said = {"static": static, "dynamics": dynamics}
             out += [self._row(metric, said[metric.frozen], policy=policy) for metric in METRICS]
         return [*out, *self._copies()]
+
+    def _people(self) -> Embedder:
+        return self.job.shelf.people(as_published=self.job.as_published)
 
     def _judge(self, kind: str) -> tuple[Any, str]:
         return (self.identity, self.no_identity) if kind == "identity" else (self.points, self.no_points)

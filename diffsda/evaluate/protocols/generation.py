@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from diffsda.errors import InputError, MissingPackage
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.frechet import frechet_distance, halves
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.lengths import Array, Floats
@@ -45,7 +46,8 @@ def run(job: Job) -> list[Row]:
 
     Clips: Fréchet distance (FVD), precision, recall and kernel distance of what a judge makes of them. Beside the
     samples stand the test clips' own factors with fresh noise, which is what the decoder alone costs, and as baselines
-    clips of the training part and the test part's own halves: what remains where there is no difference.
+    clips of the training part and the test part's own halves: what remains where there is no difference. Of two sets
+    of other sizes as many are compared.
 
     Factors: precision, recall and kernel distance of z = [s | d_1 .. d_V], of s and of d, no decoder in between, every
     dimension in deviations of the training part. Baselines: factors of the training part, and the same with every
@@ -79,7 +81,7 @@ class Generation:
         real, training = (encode(self.job.model, clips, batch=self.job.batch) for clips in (self.test, self.fit))
         # The prior refuses factors of other sizes than its own before anything is sampled.
         self.prior.pack(real.to(self.prior.mean.device))
-        drawn = self.prior.sample(self.count, self.job.seed, track=self.job.track).to("cpu")
+        drawn = self.prior.sample(self.count, base(self.job.seed, "prior"), track=self.job.track).to("cpu")
         return [*self._of_clips(drawn, real), *self._of_factors(drawn, real, training)]
 
     def _of_clips(self, drawn: Factors, real: Factors) -> Iterator[Row]:
@@ -88,7 +90,11 @@ class Generation:
         distance: dict[str, Any] = {"metric": "fvd", "unit": "squared distance", "better": "lower", **named}
 
         def between(key: str) -> tuple[float, str]:
-            return (NAN, reason) if judge is None else tried(lambda: frechet_distance(said[key], said["test"]))
+            return (
+                (NAN, reason)
+                if judge is None
+                else tried(lambda: frechet_distance(*self._as_many(said[key], said["test"])))
+            )
 
         systems = ((SAMPLES, "", False), (DECODED, "_real_factors", False), (TRAINING, "", True))
         for words, suffix, baseline in systems:
@@ -100,7 +106,7 @@ class Generation:
         yield _row(nothing, **{**distance, **about})
         for words, suffix, baseline in systems:
             count = len(self.fit) if words == TRAINING else self.count
-            found = (None, reason) if judge is None else _quality(said["test"], said[words])
+            found = (None, reason) if judge is None else _quality(*self._as_many(said["test"], said[words]))
             yield from _rows(found, "", suffix, f"clips; {words}", baseline=baseline, count=count, **named)
 
     def _described(self, drawn: Factors, real: Factors) -> tuple[Any, dict[str, Floats], str]:
@@ -131,17 +137,23 @@ class Generation:
             yield self._shown(clips.x[r])
 
     def _made(self, f: Factors) -> Iterator[Array]:
-        """Yield clips with these factors; clip i draws from the job's seed + i."""
+        """Yield clips with these factors; clip i has noise of its own, the same whatever its factors."""
         job, parts = self.job, list(slices(len(f), self.job.batch))
         progress = job.track(len(parts) * (job.steps or job.model.recipe.sampling.steps))
         for r in parts:
-            seed = job.seed + r.start
+            seed = base(job.seed, "noise") + r.start
             x = generate(job.model, f[r], steps=job.steps, seed=seed, batch=job.batch, track=lambda total: progress)
             yield self._shown(x)
 
     def _shown(self, x: Array) -> Array:
         x = self.job.back(x, None)
         return np.clip(x, -1, 1) if self.pictures else x
+
+    def _as_many(self, one: Array, other: Array) -> tuple[Array, Array]:
+        """Return as many rows of both, drawn where there are more: a distance depends on how many it is of."""
+        draw, least = np.random.default_rng(self.job.seed), min(len(one), len(other))
+        kept = [x if len(x) == least else x[np.sort(draw.choice(len(x), least, replace=False))] for x in (one, other)]
+        return kept[0], kept[1]
 
     def _of_factors(self, drawn: Factors, real: Factors, training: Factors) -> Iterator[Row]:
         # Rolled by one, every clip gets another's dynamics.
@@ -152,7 +164,7 @@ class Generation:
             # Taken by themselves, neither s nor d is changed by being put to another.
             systems += [] if suffix else [(SHUFFLED, shuffled, True)]
             for words, held, baseline in systems:
-                found = _quality(flat(real).numpy(), flat(held).numpy(), scale)
+                found = _quality(*self._as_many(flat(real).numpy(), flat(held).numpy()), scale)
                 words = f"{whose}; {words}"
                 yield from _rows(found, "prior_", suffix, words, baseline=baseline, count=len(held))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffsda.evaluate.clip_labels import table
+from diffsda.evaluate.clip_labels import agree, table
 from diffsda.evaluate.codes import codes_of
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.leakage import Leakage, Told, View, cross_leakage
@@ -25,6 +25,7 @@ def leakage_rows(
     reason: why a role has no labels. ceilings: by label, how well real clips are read.
     Source: DiViD section 4.2.3.
     """
+    agree(job.fit, job.test, (*static, *dynamic))
     roles = [_both(job, names) for names in (static, dynamic)]
     fit, test = (codes_of(job.model, clips, job.batch) for clips in (job.fit, job.test))
     found = cross_leakage(fit, test, *roles, ceilings=ceilings, seed=job.seed)

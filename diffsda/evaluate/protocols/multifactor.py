@@ -11,6 +11,7 @@ import numpy as np
 
 from diffsda.errors import InputError
 from diffsda.evaluate.clip_labels import labelled, table, usable
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.inception import judged_accuracy
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.judges.kinds import Reader
@@ -21,7 +22,8 @@ from diffsda.evaluate.multifactor import (
     consistency_with_label,
     multifactor_swap_score,
 )
-from diffsda.evaluate.pairs import Rows, checked
+from diffsda.evaluate.pairs import Rows, of_job
+from diffsda.evaluate.protocols.reading import reader_of
 from diffsda.evaluate.protocols.swaps import Part, real, swapped
 from diffsda.evaluate.result import NAN, Better, Row
 from diffsda.evaluate.tried import tried
@@ -55,10 +57,12 @@ def run(job: Job) -> list[Row]:
     Consistency is of static labels over the frames of clips with s kept: with the clip's label, with what most of its
     frames are read as, and between neighbouring frames. Baselines: labels of perfect swaps, x and its partner handed
     back, chance, real clips.
-    options: count (of clips), judge_seed.
+    options: count (of clips that are a pair with the next one), or pairs (how many to draw of clips that differ in both
+    roles); judge_seed, judge.
     Source: the MSD benchmark. Differs: its codes are cut into a part a label by a mapping that is looked for; here
     the parts are s and d, as its TwoFactor variants have them.
-    Raises: InputError if there is no static or no dynamic label of whole clips, or too few clips that have them.
+    Raises: InputError if there is no static or no dynamic label of whole clips, too few clips that have them, one that
+    no reader can learn, or count and pairs both.
     """
     static, dropped_static = usable([job.fit, job.test], job.static)
     dynamic, dropped_dynamic = usable([job.fit, job.test], job.dynamic)
@@ -67,7 +71,7 @@ def run(job: Job) -> list[Row]:
             raise InputError(f"labels: got no {role} one ({why or 'none was named'}), expected one of whole clips")
     labels = table(job.test, (*static, *dynamic))
     pairs = _pairs(job, labels)
-    judge = _Judge(job, static, dynamic, labels, pairs, _reader(job, static, tuple(labels)))
+    judge = _Judge(job, static, dynamic, labels, pairs, reader_of(job, tuple(labels), frame_labels=static))
     out: list[Row] = []
     for kind in WORDS:
         seen = {"static": judge.made(kind, "static"), "dynamic": judge.made(kind, "dynamic")}
@@ -230,27 +234,12 @@ class _Judge:
         )
 
 
-def _reader(job: Job, static: tuple[str, ...], names: tuple[str, ...]) -> Reader:
-    """Return a reader trained on the fitting part, of static labels in single frames too; the same for every seed."""
-    parts = list(real(job, part="fit"))
-    reader = job.shelf.reader(
-        np.concatenate([part.x for part in parts]),
-        table(job.fit, names),
-        lengths=job.fit.lengths,
-        names={name: words for name, words in job.fit.label_names.items() if name in names},
-        frame_labels=static,
-        seed=int(job.options.get("judge_seed", 0)),
-    )
-    for name in names:
-        if name not in reader.factors:
-            raise InputError(f"judge {reader.name}: reads {', '.join(reader.factors)}, expected {name} too")
-    return reader
-
-
 def _pairs(job: Job, labels: Mapping[str, Ints]) -> Rows:
-    """Return rows of clips and of a partner each: those given, or any two that have all labels."""
-    if job.pairs is not None:
-        first, second = checked(*job.pairs, len(job.test))
+    """Return rows of clips and of a partner each: those given or asked for, or any two that have all labels."""
+    if {"count", "pairs"} <= set(job.options):
+        raise InputError("pairs: got a count of clips as well, expected one of them")
+    if job.pairs is not None or "pairs" in job.options:
+        first, second = of_job(job, own_list=False)
         known = labelled(labels, len(job.test))
         if not (known[first] & known[second]).all():
             raise InputError("pairs: a clip of them lacks a label, expected all labels of every clip in pairs")
@@ -276,8 +265,9 @@ def _sampled(job: Job, rows: Ints, replace: Literal["static", "dynamic"]) -> Ite
             clips,
             replace,
             steps=job.steps,
-            seed=job.seed + r.start,
+            seed=base(job.seed, "noise") + r.start,
+            prior_seed=base(job.seed, "prior") + r.start,
             batch=job.batch,
             track=lambda total: progress,
         )
-        yield Part(job.back(made, clips.lengths), clips.lengths)
+        yield Part.of(job, made, clips.lengths)

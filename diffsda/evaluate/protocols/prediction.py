@@ -13,7 +13,7 @@ from diffsda.data.prepared import SPLITS
 from diffsda.errors import InputError
 from diffsda.evaluate import forest
 from diffsda.evaluate.classification import area_under_roc, average_precision
-from diffsda.evaluate.clip_labels import clip_label
+from diffsda.evaluate.clip_labels import agree, clip_label
 from diffsda.evaluate.codes import Codes, codes_of
 from diffsda.evaluate.heads import mortality, oil
 from diffsda.evaluate.job import Job
@@ -51,6 +51,7 @@ def run(job: Job) -> list[Row]:
             f"prepared folder whose files hold {target!r} (etth1)"
         )
     fit, test = (codes_of(job.model, clips, job.batch) for clips in (job.fit, job.test))
+    agree(job.fit, job.test, (outcome, MONTH))
     rows = _outcome(job, wanted, fit, test) if has_outcome else []
     return rows + (_target(job, wanted, values, fit, test) if values is not None else [])
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from diffsda.errors import InputError
-from diffsda.evaluate.clip_labels import table
+from diffsda.evaluate.clip_labels import agree, table
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.judges.kinds import Reader
 from diffsda.evaluate.lengths import Array, Floats, Ints
@@ -17,13 +17,15 @@ Read = dict[str, Floats]
 """For each label probabilities (N, classes)."""
 
 
-def reader_of(job: Job, names: Sequence[str]) -> Reader:
-    """Return a reader of these labels, trained on the fitting part.
+def reader_of(job: Job, names: Sequence[str], frame_labels: Sequence[str] = ()) -> Reader:
+    """Return a reader of these labels, trained on the fitting part; of ``frame_labels`` in single frames too.
 
     It is the same for every seed of a job: a judge does not change with what is judged.
     options: judge_seed, judge (settings of its training).
-    Raises: InputError if the test part shows a value that the fitting part does not, or the reader knows other classes.
+    Raises: InputError if the test part shows a value that the fitting part does not, its classes have other names, or
+    the reader knows other classes.
     """
+    agree(job.fit, job.test, names)
     fit, test = table(job.fit, names), table(job.test, names)
     for name in names:
         _check_seen(name, fit[name], test[name])
@@ -33,6 +35,7 @@ def reader_of(job: Job, names: Sequence[str]) -> Reader:
         fit,
         lengths=job.fit.lengths,
         names={name: words for name, words in job.fit.label_names.items() if name in names},
+        frame_labels=tuple(frame_labels),
         seed=int(job.options.get("judge_seed", 0)),
         **job.options.get("judge", {}),
     )

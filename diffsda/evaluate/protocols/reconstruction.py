@@ -10,8 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from diffsda.errors import InputError, MissingPackage
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.identity import average_euclidean_distance
 from diffsda.evaluate.job import Job
+from diffsda.evaluate.judges.kinds import Embedder
 from diffsda.evaluate.keypoints import average_keypoint_distance
 from diffsda.evaluate.lengths import Array, Floats, valid
 from diffsda.evaluate.measured import Measured
@@ -102,9 +104,12 @@ class Reconstructions:
         self.parts = list(slices(len(job.test), job.batch))
         self.pictures = pictures(job)
         self.originals = _originals(job, self.pictures)
-        self.identity = _Witness(job.shelf.people if self.bodies else job.shelf.faces) if self.pictures else None
+        self.identity = _Witness(self._people if self.bodies else job.shelf.faces) if self.pictures else None
         self.points = _Witness(job.shelf.bodies if self.bodies else job.shelf.landmarks) if self.pictures else None
         self._wanted: tuple[list[Floats], list[Floats]] = ([], [])
+
+    def _people(self) -> Embedder:
+        return self.job.shelf.people(as_published=self.job.as_published)
 
     def rows(self) -> list[Row]:
         """Return all rows, systems one after the other."""
@@ -135,7 +140,7 @@ class Reconstructions:
                     clips,
                     noise=noise,
                     steps=job.steps,
-                    seed=job.seed + r.start,
+                    seed=base(job.seed, "noise") + r.start,
                     batch=job.batch,
                     track=lambda total: progress,
                 )

@@ -11,6 +11,7 @@ import numpy as np
 
 from diffsda.errors import InputError
 from diffsda.evaluate.clip_labels import labelled, table, usable
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.inception import (
     balanced,
     conditional_entropy,
@@ -27,7 +28,7 @@ from diffsda.evaluate.protocols.swaps import Part, clips_at, real
 from diffsda.evaluate.reconstruction import squared_error
 from diffsda.evaluate.result import NAN, Better, Row
 from diffsda.tasks.batches import slices
-from diffsda.tasks.generate import unconditional_swap
+from diffsda.tasks.generate import other_frames, unconditional_swap
 from diffsda.tasks.reconstruct import reconstruct
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Direction:
     """Labels of what is drawn."""
     reason: str
     """Why there is no label of what is kept."""
+    misfit: str
+    """Why the factor cannot be drawn for these clips."""
 
 
 def run(job: Job) -> list[Row]:
@@ -66,7 +69,8 @@ def run(job: Job) -> list[Row]:
     score, H(y|x) and H(y) over as many clips of every class. Of the labels that were drawn: how often they are still
     read as the clip's, which should be by chance. Baselines: the reader on real clips, and chance. The table's last
     column is the error of reconstructions from their own noise, for pictures.
-    options: judge_seed, noise (where swaps start: auto, own, fresh, shared), prior_steps.
+    A prior of other numbers of frames leaves the rows of drawn dynamics undefined.
+    options: judge, judge_seed, noise (where swaps start: auto, own, fresh, shared), prior_steps.
     Source: DiffSDA Table 9, after DBSE's evaluation. Differs: that balances by subject and averages passes over the
     test part, which here are seeds.
     Raises: InputError without a prior, without labels of whole clips, or for labels no reader can learn.
@@ -86,7 +90,7 @@ def run(job: Job) -> list[Row]:
     clips, ceiling = job.test.select(rows), read(reader, real(job, rows))
     out: list[Row] = []
     for way in ways:
-        said = read(reader, _drawn(job, clips, way.drawn))
+        said = way.misfit or read(reader, _drawn(job, clips, way.drawn))
         out += scores.rows(said, way, way.about)
         out += scores.gone(said, way)
         out += scores.rows(ceiling, way, CEILING, baseline=True)
@@ -99,16 +103,19 @@ def _directions(job: Job) -> tuple[Direction, Direction]:
     dynamic, no_dynamic = usable([job.fit, job.test], job.dynamic)
     no_static = "" if static else no_static or f"{job.test.name} has no static labels"
     no_dynamic = "" if dynamic else no_dynamic or f"{job.test.name} has no dynamic labels"
+    assert job.prior is not None
+    misfit = other_frames(job.prior, job.test)
     return (
-        Direction("static", "s drawn, d of x kept", "", dynamic, static, no_dynamic),
-        Direction("dynamic", "d drawn, s of x kept", "_static_frozen", static, dynamic, no_static),
+        Direction("static", "s drawn, d of x kept", "", dynamic, static, no_dynamic, ""),
+        Direction("dynamic", "d drawn, s of x kept", "_static_frozen", static, dynamic, no_static, misfit),
     )
 
 
 def _drawn(job: Job, clips: Clips, factor: Factor) -> Iterator[Part]:
-    """Yield clips with one factor drawn from the prior; clip i draws from the job's seed + i."""
+    """Yield clips with one factor drawn from the prior; clip i has draws of its own, whatever the batch."""
     assert job.prior is not None
     parts = list(slices(len(clips), job.batch))
+    noise_seed, prior_seed = base(job.seed, "noise"), base(job.seed, "prior")
     noise = job.options.get("noise", "auto")
     twice = noise == "own" or (noise == "auto" and factor == "static")
     steps = job.steps or job.model.recipe.sampling.steps
@@ -123,11 +130,12 @@ def _drawn(job: Job, clips: Clips, factor: Factor) -> Iterator[Part]:
             noise=noise,
             steps=job.steps,
             prior_steps=job.options.get("prior_steps"),
-            seed=job.seed + r.start,
+            seed=noise_seed + r.start,
+            prior_seed=prior_seed + r.start,
             batch=job.batch,
             track=lambda total: progress,
         )
-        yield Part(job.back(made, given.lengths), given.lengths)
+        yield Part.of(job, made, given.lengths)
 
 
 def _reconstruction(job: Job, clips: Clips, rows: Ints) -> list[Row]:
@@ -140,11 +148,9 @@ def _reconstruction(job: Job, clips: Clips, rows: Ints) -> list[Row]:
     progress = job.track(len(parts) * 2 * (job.steps or job.model.recipe.sampling.steps))
     for r in parts:
         given, wanted = clips.select(r), clips_at(job, rows[r])
-        made = reconstruct(
-            job.model, given, steps=job.steps, seed=job.seed + r.start, batch=job.batch, track=lambda total: progress
-        )
-        seen = np.clip(job.back(made, given.lengths), -1, 1)
-        error, values = squared_error(seen, np.clip(wanted.x, -1, 1), given.lengths)
+        seed = base(job.seed, "noise") + r.start
+        made = reconstruct(job.model, given, steps=job.steps, seed=seed, batch=job.batch, track=lambda total: progress)
+        error, values = squared_error(Part.of(job, made, given.lengths).x, wanted.x, given.lengths)
         errors += error.tolist()
         entries += int(values.sum())
     about, unit = "clips from their own start noise", "pixels in [0, 1], squared"
@@ -167,27 +173,33 @@ class _Scores:
     def __init__(self, job: Job, reader: Reader, labels: dict[str, Ints]) -> None:
         self.job, self.reader, self.labels = job, reader, labels
 
-    def rows(self, said: Read, way: Direction, about: str, *, baseline: bool = False) -> list[Row]:
-        """Return accuracy and scores of the labels that were kept."""
+    def rows(self, said: Read | str, way: Direction, about: str, *, baseline: bool = False) -> list[Row]:
+        """Return accuracy and scores of the labels that were kept; said: what was read, or why nothing was."""
         if not way.kept:
             return [self._row(f"accuracy{way.suffix}", NAN, f"{about}; labels kept", baseline, reason=way.reason)]
         wanted = np.stack([self.labels[name] for name in way.kept], 1)
-        right = (classes_of(said, way.kept) == wanted).all(axis=1)
+        value, why = NAN, said if isinstance(said, str) else ""
+        if not isinstance(said, str):
+            value = float((classes_of(said, way.kept) == wanted).all(axis=1).mean())
         words = f"{about}; {', '.join(way.kept)} read as kept"
-        out = [self._row(f"accuracy{way.suffix}", float(right.mean()), words, baseline, count=len(right))]
+        out = [self._row(f"accuracy{way.suffix}", value, words, baseline, count=len(wanted), reason=why)]
         for name in way.kept:
-            out += self._of_label(said[name], name, way, f"{about}; {name}", baseline)
+            out += self._of_label(
+                said if isinstance(said, str) else said[name], name, way, f"{about}; {name}", baseline
+            )
         return out
 
-    def gone(self, said: Read, way: Direction) -> list[Row]:
+    def gone(self, said: Read | str, way: Direction) -> list[Row]:
         """Return how often labels of the factor that was drawn are still read as the clip's own."""
         out = []
         for name in way.gone:
-            value, words = (
-                judged_accuracy(said[name], self.labels[name]),
-                f"{way.about}; {name} read as that of x still",
+            value, why = NAN, said if isinstance(said, str) else ""
+            if not isinstance(said, str):
+                value = judged_accuracy(said[name], self.labels[name])
+            plain: dict[str, Any] = {"better": "lower", "count": len(self.labels[name]), "reason": why}
+            out.append(
+                self._row(f"still_{name}", value, f"{way.about}; {name} read as that of x still", False, **plain)
             )
-            out.append(self._row(f"still_{name}", value, words, False, better="lower", count=len(self.labels[name])))
         return out
 
     def chance(self, way: Direction) -> list[Row]:
@@ -198,19 +210,24 @@ class _Scores:
         about, metric = f"chance; {', '.join(way.kept)}", f"accuracy{way.suffix}"
         return [Row(metric=metric, values=(value,), unit="share", better="higher", about=about, baseline=True)]
 
-    def _of_label(self, said: Floats, name: str, way: Direction, about: str, baseline: bool) -> list[Row]:
+    def _of_label(self, said: Floats | str, name: str, way: Direction, about: str, baseline: bool) -> list[Row]:
         ending = way.suffix + (f"_{name}" if len(way.kept) > 1 else "")
         out = []
         if len(way.kept) > 1:
-            value = judged_accuracy(said, self.labels[name])
-            out.append(self._row(f"accuracy{ending}", value, about, baseline, count=len(said)))
+            value = NAN if isinstance(said, str) else judged_accuracy(said, self.labels[name])
+            held, why = len(self.labels[name]), said if isinstance(said, str) else ""
+            out.append(self._row(f"accuracy{ending}", value, about, baseline, count=held, reason=why))
         # Scores of several classes need clips of several.
         some = len(np.unique(self.labels[name])) > 1
         rows = balanced(self.labels[name], self.job.seed) if some else np.zeros(0, np.int64)
         for metric, score, unit, better in SCORES:
             plain: dict[str, Any] = {"unit": unit, "better": better, "count": len(rows)}
             reason = "" if some else f"all test clips have one {name}"
-            value = score(said[rows]) if some else NAN
+            value = NAN
+            if isinstance(said, str):
+                reason = said
+            elif some:
+                value = score(said[rows])
             out.append(self._row(metric + ending, value, f"{about}, balanced", baseline, reason=reason, **plain))
         return out
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from diffsda.data.audio.statistics import measure
 from diffsda.errors import InputError, MissingPackage
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.judges.kinds import SpeechQuality
 from diffsda.evaluate.lengths import Array, Floats
@@ -39,8 +40,9 @@ def run(job: Job) -> list[Row]:
         raise InputError(f"speech-quality: got a model of {modality}, expected one of log mel spectra")
     wanted = settings(job.options, heard=HEARD)
     mean, std = (np.array(values) for values in measure(_frames(job, "fit")))
+    seed = base(job.seed, "noise")
     own, fresh = (
-        reconstruct(job.model, job.test, noise=noise, steps=job.steps, seed=job.seed, batch=job.batch, track=job.track)
+        reconstruct(job.model, job.test, noise=noise, steps=job.steps, seed=seed, batch=job.batch, track=job.track)
         for noise in ("own", "fresh")
     )
     lengths = job.test.lengths

@@ -65,8 +65,10 @@ def run(job: Job) -> list[Row]:
     options: noises, pairs (how many to draw), different (any, every: how pairs must differ), judge_seed, judge, leakage
     (false leaves the probes out).
     Source: DiViD sections 4.2 and 4.3, Table 1.
-    Raises: InputError if there is no label of a whole clip, no pair, or a label that no reader can learn.
+    Raises: InputError if there is no label of a whole clip, no pair, a label that no reader can learn, or ``reference``
+    among the noises: every pair is swapped both ways, and neither clip is the one that the other is compared with.
     """
+    chosen = policies(job, others=("fresh",), without=("reference",))
     held = _Labels.of(job)
     pairs = both(of_job(job, own_list=False))
     reader = reader_of(job, held.names)
@@ -76,7 +78,6 @@ def run(job: Job) -> list[Row]:
         truth, no_truth = None, str(error)
     scores = _Scores(held, reader, pairs, job)
     out: list[Row] = []
-    chosen = policies(job, others=("fresh",))
     for policy in chosen:
         tally = Tally(pictures(job))
         for rows, part in _numbered(swapped(job, pairs, policy)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from diffsda.disentangler import StartNoise
 from diffsda.errors import InputError
+from diffsda.evaluate.draws import base
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.lengths import Array, valid
 from diffsda.evaluate.pairs import Rows
 from diffsda.evaluate.pixels import as_bytes
+from diffsda.evaluate.protocols.pictures import seen
 from diffsda.tasks.batches import slices
 from diffsda.tasks.swap import swap
 
@@ -34,7 +36,7 @@ WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some clips (n, V, ...) in people's units, and their lengths (n,) or None where all are whole."""
+    """Some clips (n, V, ...) in people's units, pictures in [-1, 1]; their lengths (n,), or None if all are whole."""
 
     x: Array
     lengths: Array | None
@@ -42,18 +44,27 @@ class Part:
     def __len__(self) -> int:
         return len(self.x)
 
+    @classmethod
+    def of(cls, job: Job, x: Array, lengths: Array | None) -> Part:
+        """Return clips (n, V, ...) that are in the model's units as they are looked at."""
+        return cls(seen(job, job.back(x, lengths)), lengths)
 
-def policies(job: Job, first: Policy | None = None, others: Iterable[str] = ()) -> list[Policy]:
+
+def policies(
+    job: Job, first: Policy | None = None, others: Iterable[str] = (), without: Collection[str] = ()
+) -> list[Policy]:
     """Return where swaps start from, the one that counts first: ``job.noise``, then ``options["noises"]``, each once.
 
-    first: another one that counts. others: what else, where the options do not say.
-    Raises: InputError for an unknown one.
+    first: another one that counts. others: what else, where the options do not say. without: those that mean nothing
+    here.
+    Raises: InputError for an unknown one, or one of ``without``.
     """
     given = job.options.get("noises", others)
     wanted = [first or job.noise, *(given.split(",") if isinstance(given, str) else given)]
+    known = [one for one in get_args(Policy) if one not in without]
     for one in wanted:
-        if one not in get_args(Policy):
-            raise InputError(f"noises: got {one!r}, expected some of {', '.join(get_args(Policy))}")
+        if one not in known:
+            raise InputError(f"noises: got {one!r}, expected some of {', '.join(known)}")
     return list(dict.fromkeys(wanted))
 
 
@@ -65,7 +76,7 @@ def name_of(metric: str, policy: Policy, counts: Policy) -> str:
 def swapped(job: Job, pairs: Rows, policy: Policy, frozen: Frozen = "static") -> Iterator[Part]:
     """Yield the swaps of pairs (x, its partner): the static factor of x with the dynamics of its partner, or reversed.
 
-    frozen: the factor that x lends. Swap i draws from the job's seed + i, whatever the batch.
+    frozen: the factor that x lends. Swap i has noise of its own, whatever the batch.
     """
     first, second = pairs
     static, dynamic = (first, second) if frozen == "static" else (second, first)
@@ -81,11 +92,11 @@ def swapped(job: Job, pairs: Rows, policy: Policy, frozen: Frozen = "static") ->
             taker,
             noise=noise,
             steps=job.steps,
-            seed=job.seed + r.start,
+            seed=base(job.seed, "noise") + r.start,
             batch=job.batch,
             track=lambda total: progress,
         )
-        yield Part(job.back(made, taker.lengths), taker.lengths)
+        yield Part.of(job, made, taker.lengths)
 
 
 def real(job: Job, rows: Array | None = None, part: Literal["fit", "test"] = "test") -> Iterator[Part]:
@@ -101,12 +112,12 @@ def clips_at(job: Job, rows: Array, part: Literal["fit", "test"] = "test") -> Pa
     clips: Clips = getattr(job, part).select(rows)
     originals = job.originals if part == "test" else None
     if originals is None:
-        return Part(job.back(clips.x, clips.lengths), clips.lengths)
+        return Part.of(job, clips.x, clips.lengths)
     if len(originals) != len(job.test):
         raise InputError(
             f"originals: got {len(originals)} clips, expected {len(job.test)}, the pixels of the test part"
         )
-    return Part(np.asarray(originals)[rows], clips.lengths)
+    return Part(seen(job, np.asarray(originals)[rows]), clips.lengths)
 
 
 def frames_of(part: Part, size: int | None = None) -> tuple[Array, Array]:

@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from judge_toys import Colours
 from torch import nn
 
 from diffsda.errors import InputError
 from diffsda.evaluate.judges import market1501, openpose
+from diffsda.evaluate.judges import shelf as judge_shelf
+from diffsda.evaluate.judges.catalogue import Entry
 from diffsda.evaluate.judges.i3d import I3D
 from diffsda.evaluate.judges.market1501 import Market1501, ResNet50
 from diffsda.evaluate.judges.openpose import Network, OpenPose
+from diffsda.evaluate.judges.shelf import Shelf
 from diffsda.evaluate.judges.weights import read, sha256
 
 
@@ -124,6 +128,28 @@ def test_figures_are_scaled_once_unless_as_published(tmp_path, monkeypatch):
     assert np.allclose(theirs.embed(frames[:2]), [*((1 / 255 - mean) / std), 1.0], atol=1e-4)
     assert ours.version != theirs.version
     assert np.isnan(ours.threshold)
+
+
+def test_the_shelf_hands_out_the_published_judge_of_figures_on_request(tmp_path, monkeypatch):
+    monkeypatch.setattr(market1501, "ResNet50", Mean)
+    path = tmp_path / "net_last.pth"
+    torch.save({"scale": torch.ones(1)}, path)
+    frames = np.full((2, 32, 16, 3), 255, np.uint8)
+    for _ in range(2):  # the second time from what is remembered on disk
+        shelf = Shelf(cache=tmp_path / "said", files={"market1501": path})
+        ours, theirs = shelf.people(), shelf.people(as_published=True)
+        assert (ours.judge.as_published, theirs.judge.as_published) == (False, True)
+        assert shelf.people(as_published=True) is theirs
+        assert ours.embed(frames)[0, 0] > 1 > theirs.embed(frames)[0, 0]
+    named = Shelf(prefer={"people": "market1501"}, files={"market1501": path})
+    assert named.people(as_published=True).judge.as_published
+
+
+def test_the_published_judge_is_the_usual_one_where_no_other_is_known(monkeypatch):
+    judge = Colours()
+    entry = Entry(kind="people", name="toy", substitute=True, get="", make=lambda path, device: judge)
+    monkeypatch.setattr(judge_shelf, "CATALOGUE", (entry,))
+    assert Shelf().people(as_published=True).judge is Shelf().people().judge
 
 
 class Video(nn.Module):

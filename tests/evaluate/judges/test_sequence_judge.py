@@ -8,7 +8,8 @@ import torch
 from judge_toys import squares
 
 from diffsda.errors import CheckpointError, InputError
-from diffsda.evaluate.judges.examples import UNKNOWN, Examples, share
+from diffsda.evaluate.clip_labels import UNKNOWN
+from diffsda.evaluate.judges.examples import Examples, share
 from diffsda.evaluate.judges.network import Form, SequenceNetwork
 from diffsda.evaluate.judges.sequence import SequenceJudge
 from diffsda.evaluate.judges.sequence_file import load, save
