@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from diffsda import check
 from diffsda.authors_keys import entries, to_ours
+from diffsda.authors_systems import OURS, network_and_settings, system_of
 from diffsda.errors import CheckpointError, InputError
 from diffsda.firststage.whiten import Whitening
 from diffsda.foreign import read_tensors
@@ -28,24 +30,67 @@ _LARGEST_STATS = 2**26
 
 def load_authors(
     path: str | Path,
+    preset: Any = None,
+    stats: str | Path | dict[str, Any] | Whitening | None = None,
+    *,
+    system: str | None = None,
+    shared_static: bool | None = None,
+    as_published: bool | None = None,
+) -> Any:
+    """Load a state dict of the authors' code (.pth or .safetensors) of DiffSDA, DBSE or SPYL, ready to use.
+
+    The keys tell whose weights they are; ``system`` says it where they do not (``diffsda``, ``dbse-video``,
+    ``dbse-audio``, ``dbse-series`` or ``spyl``). Sizes are inferred from the tensors. What a state dict cannot hold
+    (P_mean, steps, weights of a loss, windows) comes from ``preset``, a name or a recipe or, for other systems than
+    DiffSDA, their settings; else it is assumed and listed in ``provenance['assumed']``. Tensors that the released code
+    never uses, and those the model does not know, are left out and counted in the provenance.
+
+    For DiffSDA alone: ``stats`` are the latent statistics, an npz with keys mean and std or variance, the same as a
+    dictionary, or a ``Whitening``; ``shared_static`` says whether a clip has one static factor.
+    For the others alone: ``as_published`` None computes what the weights were trained to compute, without chance;
+    False mends all slips of the released code, True none.
+    Source: the authors' checkpoints (flat state dicts).
+    Raises: CheckpointError if the file cannot be trusted or read, is of no known system, or tensors are missing or of
+    odd shapes (the first five differences are named); InputError for an unknown preset or system, or an option the
+    system does not have.
+    """
+    tensors = {k.removeprefix("module."): v for k, v in read_tensors(path).items()}
+    found = system_of(tensors, path, system)
+    if found == OURS:
+        if as_published is not None:
+            raise InputError(f"as_published: got {as_published} for weights of diffsda, expected none: it has no slips")
+        return from_tensors(tensors, path, preset, stats, shared_static=shared_static)
+    for name, given in (("stats", stats), ("shared_static", shared_static)):
+        if given is not None:
+            raise InputError(f"{name}: got them for weights of {found}, expected none: only diffsda has them")
+    return _other_system(tensors, path, found, preset, as_published)
+
+
+def _other_system(
+    tensors: Mapping[str, Tensor], path: str | Path, system: str, preset: Any, as_published: bool | None
+) -> Any:
+    """Return another system's model with these weights."""
+    network, _ = network_and_settings(tensors, path, system, preset, as_published)
+    return network
+
+
+def from_tensors(
+    tensors: Mapping[str, Tensor],
+    path: str | Path,
     preset: str | Recipe | None = None,
     stats: str | Path | dict[str, Any] | Whitening | None = None,
     *,
     shared_static: bool | None = None,
 ) -> DiffSDA:
-    """Load a state dict of the authors' code (.pth or .safetensors), dropout off.
+    """Return DiffSDA with these weights, dropout off; ``path`` is for errors.
 
-    Sizes are inferred from the tensors. What a state dict cannot hold (P_mean, steps, frames, whether the
-    static factor is shared) comes from ``preset``, else is assumed and listed in
-    ``model.provenance['assumed']``. ``stats`` are the latent statistics: an npz with keys mean and std or
-    variance, the same as a dictionary, or a ``Whitening``. The authors' unused cross-attention tensors and
-    tensors this model does not know are left out and counted in the provenance.
-    Source: the authors' checkpoints (flat state dicts).
-    Raises: CheckpointError if the file cannot be trusted or read, or tensors are missing or of odd shapes
-    (the first five differences are named); InputError for an unknown preset.
+    Raises: as ``load_authors``.
     """
     base = find_preset(preset) if isinstance(preset, str) else preset
-    tensors = {k.removeprefix("module."): v for k, v in read_tensors(path).items()}
+    if not isinstance(base, Recipe | None):
+        raise InputError(
+            f"preset: got {type(base).__name__}, expected a Recipe or a preset of DiffSDA like the weights"
+        )
     try:
         recipe, assumed = _recipe(tensors, base)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
@@ -101,7 +146,7 @@ def _authors_shapes(model: DiffSDA) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _recipe(tensors: dict[str, Tensor], base: Recipe | None) -> tuple[Recipe, list[str]]:
+def _recipe(tensors: Mapping[str, Tensor], base: Recipe | None) -> tuple[Recipe, list[str]]:
     """Infer the sizes; return the recipe and what had to be assumed."""
     video = "backbone.head.weight" in tensors
     lstm = "encoder.lstm" if video else "encoder.z_lstm"
@@ -147,7 +192,7 @@ def _recipe(tensors: dict[str, Tensor], base: Recipe | None) -> tuple[Recipe, li
     return recipe, assumed
 
 
-def _size(tensors: dict[str, Tensor], key: str, axis: int) -> int:
+def _size(tensors: Mapping[str, Tensor], key: str, axis: int) -> int:
     return tensors[key].shape[axis]
 
 
@@ -157,7 +202,7 @@ def _quarter(width: int) -> int:
     return width // 4
 
 
-def _unet_sizes(tensors: dict[str, Tensor], net: str) -> dict[str, Any]:
+def _unet_sizes(tensors: Mapping[str, Tensor], net: str) -> dict[str, Any]:
     """Read levels, blocks a level and attention off the keys of the way down."""
     width = _size(tensors, f"{net}.head.weight", 0)
     multipliers, attention, blocks, i = [], [], [], 0

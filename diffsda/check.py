@@ -9,10 +9,10 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.firststage.whiten import Whitening
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe
 
 
-def clips(x: Any, recipe: Recipe, *, device: torch.device, dtype: torch.dtype, name: str = "x") -> Tensor:
+def clips(x: Any, recipe: AnyRecipe, *, device: torch.device, dtype: torch.dtype, name: str = "x") -> Tensor:
     """Return a batch of clips as a tensor on the model's device.
 
     Shapes: x (B, V, C, H, W) for a video recipe, (B, V, F) for a vector one; any float type.
@@ -26,7 +26,7 @@ def clips(x: Any, recipe: Recipe, *, device: torch.device, dtype: torch.dtype, n
             f"{name}: got {type(x).__name__}, expected an array or a tensor (of Clips, its x and lengths)"
         ) from None
     want = recipe.clips
-    video = recipe.backbone.kind == "unet"
+    video = recipe.video
     expected = f"(B, V, {want.channels}, {want.size}, {want.size})" if video else f"(B, V, {want.channels})"
     given = tuple(x.shape)
     if x.ndim != (5 if video else 3):
@@ -88,7 +88,7 @@ def mask(given: Any, x: Tensor) -> Tensor | None:
     return value.to(x.device, x.dtype)
 
 
-def whitening(given: Whitening | None, recipe: Recipe) -> Whitening | None:
+def whitening(given: Whitening | None, recipe: AnyRecipe) -> Whitening | None:
     """Return the statistics as they are, where they belong to the recipe's clips.
 
     Raises: InputError for another number of channels.

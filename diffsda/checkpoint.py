@@ -18,12 +18,15 @@ from diffsda.errors import CheckpointError, InputError
 from diffsda.firststage.whiten import Whitening
 from diffsda.header import METADATA_KEY, compare, newest, read_header
 from diffsda.model import DiffSDA
-from diffsda.recipe import Recipe
+from diffsda.systems import build, recipe_from_dict
+from diffsda.trainable import Trainable
 
 FORMAT = 1
 
 
-def save(model: DiffSDA, path: str | Path, *, overwrite: bool = True, weights: dict[str, Tensor] | None = None) -> Path:
+def save(
+    model: Trainable, path: str | Path, *, overwrite: bool = True, weights: dict[str, Tensor] | None = None
+) -> Path:
     """Write a model as one file; the old file, if any, stays until the new one is complete.
 
     ``weights`` replaces the model's own (an average of them, say).
@@ -49,7 +52,7 @@ def save(model: DiffSDA, path: str | Path, *, overwrite: bool = True, weights: d
     return path
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu") -> DiffSDA:
+def load(path: str | Path, *, device: str | torch.device = "cpu") -> Trainable:
     """Load a model from its file, or the newest one of a run folder; ready to use, dropout off.
 
     Raises: CheckpointError if the file is truncated, foreign, or its tensors do not fit its recipe (the first
@@ -66,13 +69,13 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> DiffSDA:
     if about.get("format") != FORMAT:
         raise CheckpointError(f"{path}: got format {about.get('format')!r}, expected {FORMAT}: use a newer diffsda")
     try:
-        recipe = Recipe.from_dict(about["recipe"])
+        recipe = recipe_from_dict(about["recipe"])
         whitening = check.whitening(_whitening(about.get("whitening")), recipe)
     except InputError as error:
         raise CheckpointError(f"{path}: its recipe cannot be used: {error}") from None
     # Shapes are compared before anything is allocated: a hostile recipe cannot ask for memory.
     with torch.device("meta"):
-        model = DiffSDA(recipe, whitening)
+        model = build(recipe, whitening)
     wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     given = {k: shape for k, (_, shape) in header.tensors.items()}
     compare(given, wanted, str(path))
@@ -84,6 +87,19 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> DiffSDA:
     provenance = about.get("provenance")
     model.provenance = provenance if isinstance(provenance, dict) else {}
     return model.to(device).eval()
+
+
+def load_diffsda(path: str | Path, *, device: str | torch.device = "cpu", what: str = "this") -> DiffSDA:
+    """Load a model as ``load`` does, for ``what`` only DiffSDA can do.
+
+    Raises: InputError for a model of another system; CheckpointError as ``load``.
+    """
+    model = load(path, device=device)
+    if not isinstance(model, DiffSDA):
+        raise InputError(
+            f"{path}: got a model of {model.recipe.system}, expected one of diffsda: {what} knows no other"
+        )
+    return model
 
 
 def _whitening(plain: Any) -> Whitening | None:

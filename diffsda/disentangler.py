@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from diffsda import check
 from diffsda.edm.noise import SampleNoise
-from diffsda.edm.precondition import Precondition
-from diffsda.edm.schedule import Plan, Step, inversion_plan, sampling_plan
+from diffsda.edm.schedule import Step
 from diffsda.errors import InputError
 from diffsda.factors import Factors
 from diffsda.firststage.whiten import Whitening
-from diffsda.nn.recurrent import real_rows, valid
-from diffsda.recipe import Recipe, Sampling
+from diffsda.nn.recurrent import valid
+from diffsda.recipe import AnyRecipe
 
 Seed = int | Sequence[int]
 Progress = Callable[[Iterable[Step]], Iterable[Step]]
@@ -27,36 +25,27 @@ StartNoise = Literal["dynamic", "static", "fresh", "shared"]
 
 
 class Disentangler(ABC):
-    """A model's verbs and the checks of what they are given, over two hooks: encode a batch, follow a plan.
+    """What every system can be asked, whatever runs it, and the checks of what it is given.
 
-    ``DiffSDA`` runs them on its own weights, ``Session`` on networks prepared for inference.
+    ``DiffSDA`` is one system, ``baselines.model.Baseline`` wraps the others; ``Session`` runs networks prepared for
+    inference. What a system cannot do it says in ``cannot``, task -> why.
     Clips are (B, V, C, H, W) for video and (B, V, F) for audio and series.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     whitening: Whitening | None
     provenance: dict[str, Any]
+    cannot: ClassVar[Mapping[str, str]] = {}
+    policy: ClassVar[StartNoise] = "dynamic"
+    """Where swaps start from in the system's own evaluation."""
 
     @abstractmethod
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:
         """Return the factors of checked clips."""
 
     @abstractmethod
-    def _follow(
-        self, x: Tensor, a: Tensor, plan: Plan, fresh: Callable[[], Tensor] | None, progress: Progress, frames: int
-    ) -> Tensor:
-        """Follow a plan from rows x (N, ...) under the factors a (N, D + S); return where it ends, like x.
-
-        ``frames``: rows of a clip, where all are whole.
-        """
-
-    @abstractmethod
     def _like(self) -> Tensor:
         """Return a tensor on the device and of the type that clips are to be in."""
-
-    @abstractmethod
-    def _edm(self) -> Precondition:
-        """Return the preconditioning around the network."""
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -74,7 +63,7 @@ class Disentangler(ABC):
         x = self._clips(x)
         return self._encode(x, check.lengths(lengths, x))
 
-    @torch.no_grad()
+    @abstractmethod
     def sample(
         self,
         f: Factors,
@@ -85,40 +74,52 @@ class Disentangler(ABC):
         lengths: Any = None,
         progress: Progress = iter,
     ) -> Tensor:
-        """Make clips with these factors: Heun's method, 2 * steps - 1 evaluations.
+        """Make clips with these factors.
 
-        Shapes: noise unit Gaussian like the clips, or None to draw it from ``seed`` (clip i from seed + i, or
-        one seed a clip); lengths (B,) or None -> clips (B, V, ...), frames beyond their length 0.
-        Source: DiffSDA Algorithm 1. Differs: see ``sampling_plan``.
-        Raises: InputError for steps < 2 or noise of another shape.
+        Shapes: noise unit Gaussian like the clips, or None to draw it from ``seed`` (clip i from seed + i, or one seed
+        a clip); lengths (B,) or None -> clips (B, V, ...), frames beyond their length 0. Where a system draws nothing,
+        noise, steps and seed change nothing.
+        Raises: InputError for factors, steps or noise that do not fit.
         """
-        sampling = self._sampling(steps)
-        shape = self._clip_shape(f)
-        like = self._like()
-        source = SampleNoise(seed, shape, like=like, shared=sampling.shared_noise)
-        start = source() if noise is None else self._clips(noise, "noise")
-        if tuple(start.shape) != tuple(shape):
-            raise InputError(f"noise: got {tuple(start.shape)}, expected {tuple(shape)} for these factors")
-        plan = sampling_plan(sampling, self._edm())
-        x = start * sampling.sigma_max
-        return self._solve(x, f, plan, check.lengths(lengths, x), fresh=source, progress=progress)
 
-    @torch.no_grad()
+    @abstractmethod
     def invert(
         self, x: Any, f: Factors, steps: int | None = None, *, lengths: Any = None, progress: Progress = iter
     ) -> Tensor:
         """Return the start noise that leads to these clips (stochastic encoding), of unit variance.
 
-        Shapes: like x; lengths (B,) or None, frames beyond them come back 0. 2 * steps - 1 evaluations.
-        Source: DiffSDA Algorithm 2. Differs: see ``inversion_plan``.
-        Raises: InputError for steps < 2, or x and f of different clips.
+        Shapes: like x; lengths (B,) or None, frames beyond them come back 0. A system whose clips follow from their
+        factors alone has none: zeros.
+        Raises: InputError for steps that do not fit, or x and f of different clips.
         """
-        x = self._clips(x)
-        self._same_clips(x, f)
-        sampling = self._sampling(steps)
-        plan = inversion_plan(sampling, self._edm())
-        lengths = check.lengths(lengths, x)
-        return self._solve(x, f, plan, lengths, progress=progress) / sampling.sigma_max
+
+    def decode(self, f: Factors, noise: Any = None, steps: int | None = None, seed: Seed = 0, **how: Any) -> Tensor:
+        """Make clips with these factors: ``sample`` by another name, for systems that do not sample."""
+        return self.sample(f, noise, steps, seed, **how)
+
+    def sample_static(self, count: int, seed: Seed = 0) -> Tensor:
+        """Return new static factors (N, S), one from each seed.
+
+        Raises: InputError where the system has no prior over them.
+        """
+        raise self.refusal("sample_static")
+
+    def sample_dynamic(self, count: int, frames: int, seed: Seed = 0) -> Tensor:
+        """Return new dynamic factors (N, V, D), one from each seed.
+
+        Raises: InputError where the system has no prior over them.
+        """
+        raise self.refusal("sample_dynamic")
+
+    def report(self) -> dict[str, Any]:
+        """Return how it runs."""
+        like = self._like()
+        return {"device": str(like.device), "precision": str(like.dtype).removeprefix("torch."), "route": "eager"}
+
+    def refusal(self, task: str) -> InputError:
+        """Return the error that says why the system cannot do a task, and which system that is."""
+        why = self.cannot.get(task, "it has none")
+        return InputError(f"{self.recipe.system}: cannot {task.replace('_', ' ')}: {why}")
 
     @torch.no_grad()
     def reconstruct(
@@ -178,14 +179,14 @@ class Disentangler(ABC):
                     f"swap: got {x_static.shape[0]} static and {x_dynamic.shape[0]} dynamic donors, "
                     "expected as many of each"
                 )
-            if x_static.shape[1] != x_dynamic.shape[1] and (noise == "static" or not self.recipe.encoder.shared_static):
+            if x_static.shape[1] != x_dynamic.shape[1] and (noise == "static" or not self.recipe.shared_static):
                 raise InputError(
                     f"swap: got donors of {x_static.shape[1]} and {x_dynamic.shape[1]} frames, expected as many "
                     "frames when the start noise or a per-frame static factor comes from the static donor"
                 )
             lengths_static = check.lengths(lengths_static, x_static, name="lengths_static")
             lengths_dynamic = check.lengths(lengths_dynamic, x_dynamic, name="lengths_dynamic")
-            if noise == "static" or not self.recipe.encoder.shared_static:
+            if noise == "static" or not self.recipe.shared_static:
                 _same_lengths(lengths_static, lengths_dynamic, x_dynamic.shape[1])
             giver, taker = self._encode(x_static, lengths_static), self._encode(x_dynamic, lengths_dynamic)
             mixed = giver.swap(dynamic_from=taker)
@@ -196,30 +197,6 @@ class Disentangler(ABC):
             else:
                 start = SampleNoise(seed, x_dynamic.shape, like=x_dynamic, shared=noise == "shared")()
             return self.sample(mixed, start, steps, seed, lengths=lengths_dynamic, progress=progress)
-
-    def _solve(
-        self,
-        x: Tensor,
-        f: Factors,
-        plan: Plan,
-        lengths: Tensor | None,
-        *,
-        fresh: SampleNoise | None = None,
-        progress: Progress,
-    ) -> Tensor:
-        """Follow a plan with all conditioning worked out beforehand; padded frames are 0, skipped on the CPU."""
-        flat, a, frames = x.flatten(0, 1), self._rows(f), x.shape[:2]
-        rows = real_rows(lengths, x.shape[1])
-
-        def chosen(values: Tensor) -> Tensor:
-            return values if rows is None else values[rows]
-
-        noise = None if fresh is None else lambda: chosen(fresh().flatten(0, 1))
-        with self.evaluating():
-            y = self._follow(chosen(flat), chosen(a), plan, noise, progress, x.shape[1])
-        if rows is not None:
-            y = torch.zeros_like(flat).index_copy(0, rows, y)
-        return _blank(y.unflatten(0, frames), lengths)
 
     def _clips(self, x: Any, name: str = "x") -> Tensor:
         like = self._like()
@@ -236,30 +213,22 @@ class Disentangler(ABC):
             )
 
     def _clip_shape(self, f: Factors) -> tuple[int, ...]:
-        encoder, clips = self.recipe.encoder, self.recipe.clips
+        recipe, clips = self.recipe, self.recipe.clips
         if not isinstance(f, Factors):
             raise InputError(f"factors: got {type(f).__name__}, expected Factors, as encode returns them")
-        if (f.static.shape[-1], f.dynamic.shape[-1]) != (encoder.static, encoder.dynamic):
+        if (f.static.shape[-1], f.dynamic.shape[-1]) != (recipe.static, recipe.dynamic):
             raise InputError(
                 f"factors: got widths S {f.static.shape[-1]} and D {f.dynamic.shape[-1]}, "
-                f"expected S {encoder.static} and D {encoder.dynamic}"
+                f"expected S {recipe.static} and D {recipe.dynamic}"
             )
         frame = (clips.channels,)
-        if self.recipe.backbone.kind == "unet":
+        if recipe.video:
             assert clips.size is not None
             frame = (clips.channels, clips.size, clips.size)  # type: ignore[assignment]
         return (f.batch, f.frames, *frame)
 
-    def _sampling(self, steps: int | None) -> Sampling:
-        sampling = self.recipe.sampling
-        if steps is None:
-            return sampling
-        if not isinstance(steps, int) or steps < 2:
-            raise InputError(f"steps: got {steps!r}, expected a whole number of at least 2")
-        return dataclasses.replace(sampling, steps=steps)
 
-
-def _blank(x: Tensor, lengths: Tensor | None) -> Tensor:
+def blank(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Set padded frames to 0."""
     real = valid(lengths, x.shape[1])
     return x if real is None else x * real.reshape(*real.shape, *(1,) * (x.ndim - 2))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffsda import check
 from diffsda.denoiser import Denoiser
-from diffsda.disentangler import Disentangler, Progress, Seed, StartNoise
+from diffsda.diffusing import Diffusing
+from diffsda.disentangler import Progress, Seed, StartNoise
+from diffsda.edm.draws import Draws, draw
 from diffsda.edm.loss import draw_sigma
 from diffsda.edm.precondition import Precondition
 from diffsda.edm.sampler import heun
@@ -23,11 +24,13 @@ from diffsda.firststage.whiten import Whitening
 from diffsda.kernels import edm_loss, precondition
 from diffsda.nn.recurrent import real_rows, valid
 from diffsda.recipe import Recipe
+from diffsda.terms import Terms
+from diffsda.trainable import Trainable
 
 __all__ = ["DiffSDA", "Progress", "Seed", "StartNoise"]
 
 
-class DiffSDA(Disentangler, nn.Module):
+class DiffSDA(Diffusing, Trainable):
     """A diffusion sequential disentanglement autoencoder.
 
     Clips are (B, V, C, H, W) for video and (B, V, F) for audio and series, whitened to standard deviation 0.5
@@ -43,9 +46,26 @@ class DiffSDA(Disentangler, nn.Module):
         self.denoiser = Denoiser(recipe)
         self.provenance: dict[str, Any] = {}
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute the training loss, so that data-parallel wrappers see one entry."""
-        return self.loss(*args, **kwargs)
+    def forward(self, x: Any, *draws: Any, **options: Any) -> Tensor:
+        """Compute the training loss, so that data-parallel wrappers see one entry.
+
+        Shapes: draws are sigma and noise as in ``loss``, whose options these are.
+        """
+        return self.loss(x, *draws, **options)
+
+    def training_draws(self, shape: Sequence[int], seed: int, device: torch.device) -> Draws:
+        """Draw noise levels and noise for a step, ``recipe.optim.draws`` a clip."""
+        return draw(self.recipe.noise, self.recipe.optim.draws, shape, seed, device)
+
+    def terms(
+        self, x: Any, lengths: Any = None, mask: Any = None, *, generator: torch.Generator | None = None
+    ) -> Terms:
+        """Return the training loss, a single term.
+
+        Raises: InputError as ``loss``.
+        """
+        loss = self.loss(x, mask=mask, lengths=lengths, generator=generator)
+        return Terms({"denoising": loss}, {"denoising": 1.0})
 
     def denoise(self, x: Any, sigma: float | Tensor, f: Factors) -> Tensor:
         """Return D(x; sigma, f), the denoised clips.
@@ -112,16 +132,6 @@ class DiffSDA(Disentangler, nn.Module):
         scaled = precondition(clean, noise, per_row, sigma_data=sigma_data, dtype=dtype)
         f = self.denoiser.predict(scaled, levels, a, level)
         return edm_loss(f, clean, noise, per_row, sigma_data=sigma_data, mask=mask, real=real, count=count)
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Switch dropout off for a while: ``with model.evaluating(): ...``."""
-        was = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(was)
 
     def _like(self) -> Tensor:
         return self.encoder.to_dynamic.weight

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffsda.disentangler import Disentangler, Progress
+from diffsda.diffusing import Diffusing
+from diffsda.disentangler import Progress
 from diffsda.edm.precondition import Precondition, c_noise
 from diffsda.edm.sampler import Evaluate, heun
 from diffsda.edm.schedule import Plan
@@ -34,7 +35,7 @@ OUTPUTS = {
 """Outputs of each graph, in the order they are returned in."""
 
 
-class ExportedSession(Disentangler):
+class ExportedSession(Diffusing):
     """The model of an exported folder over one hook, which runs a graph; solver, noise and checks are our own.
 
     Precision: float32 in and out; networks in the folder's.

@@ -48,7 +48,9 @@ def test_its_words_are_known(words):
     parse(module.Options, rest, verb, "")
 
 
+# Minutes of work for one core: several times that where cores are slow or shared.
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_it_runs_as_written(tmp_path):
     binaries = tmp_path / "bin"
     binaries.mkdir()

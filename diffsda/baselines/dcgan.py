@@ -1,4 +1,9 @@
-"""Convolutional networks for frames of 64 x 64: one down to a vector, two back up."""
+"""Convolutional networks for square frames, 64 x 64 as published: one down to a vector, two back up.
+
+A frame of another size takes one strided level fewer or more for every halving or doubling. Levels are counted from the
+4 x 4 bottom and keep the width they have at 64 x 64 (8, 4, 2 and 1 times ``width`` upwards); levels above these, for
+larger frames, have the width of the topmost. So all sizes end alike where codes are read off and written.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +12,23 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from diffsda.baselines.frame_size import PUBLISHED_SIZE, halvings
 from diffsda.errors import InputError
 
-SIZE = 64
-"""Height and width of a frame: five halvings to a single cell, the last a valid convolution."""
+_UPWARDS = (8, 4, 2, 1, 1, 1)
+_UPSAMPLED = (8, 4, 2, 2, 1, 1, 1)
 
 
 class FrameEncoder(nn.Sequential):
-    """Read frames as vectors: four strided convolutions of 1, 2, 4 and 8 times ``width`` channels, then one to G.
+    """Read frames as vectors: strided convolutions of 1, 2, 4 and 8 times ``width`` channels, then one to G.
 
-    Shapes: (N, C, 64, 64) -> (N, G), within -1 and 1. Batch norm after every convolution.
-    Source: DCGAN's discriminator, as DBSE and SPYL use it.
+    Shapes: (N, C, H, H) -> (N, G), within -1 and 1, H being ``size``. Batch norm after every convolution.
+    Source: DCGAN's discriminator, as DBSE and SPYL use it. Differs: other sizes than 64, see the module.
+    Raises: InputError for a size that is not a power of two from 16 to 256.
     """
 
-    def __init__(self, channels: int, features: int, width: int = 64) -> None:
-        sizes = [channels, *(width * m for m in (1, 2, 4, 8))]
+    def __init__(self, channels: int, features: int, width: int = 64, size: int = PUBLISHED_SIZE) -> None:
+        sizes = [channels, *(width * m for m in reversed(_UPWARDS[: halvings(size)]))]
         blocks: list[nn.Module] = [
             nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)) for a, b in pairwise(sizes)
         ]
@@ -32,12 +39,14 @@ class FrameEncoder(nn.Sequential):
 class TransposedDecoder(nn.Sequential):
     """Draw frames from vectors with transposed convolutions, the encoder's mirror image.
 
-    Shapes: (N, F) -> (N, C, 64, 64), within 0 and 1.
-    Source: DCGAN's generator, as DBSE (its default decoder) and SPYL use it.
+    Shapes: (N, F) -> (N, C, H, H), within 0 and 1, H being ``size``.
+    Source: DCGAN's generator, as DBSE (its default decoder) and SPYL use it. Differs: other sizes than 64, see the
+    module.
+    Raises: InputError for a size that is not a power of two from 16 to 256.
     """
 
-    def __init__(self, features: int, channels: int, width: int = 64) -> None:
-        sizes = [width * m for m in (8, 4, 2, 1)]
+    def __init__(self, features: int, channels: int, width: int = 64, size: int = PUBLISHED_SIZE) -> None:
+        sizes = [width * m for m in _UPWARDS[: halvings(size)]]
         first = nn.Sequential(nn.ConvTranspose2d(features, sizes[0], 4), nn.BatchNorm2d(sizes[0]), nn.LeakyReLU(0.2))
         blocks: list[nn.Module] = [
             nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU(0.2))
@@ -50,12 +59,13 @@ class TransposedDecoder(nn.Sequential):
 class UpsamplingDecoder(nn.Sequential):
     """Draw frames from vectors: a transposed convolution, then bilinear doubling and 3 x 3 convolutions.
 
-    Shapes: (N, F) -> (N, C, 64, 64), within 0 and 1.
-    Source: DBSE's other decoder.
+    Shapes: (N, F) -> (N, C, H, H), within 0 and 1, H being ``size``.
+    Source: DBSE's other decoder. Differs: other sizes than 64, by the rule of the module with widths 8, 4, 2, 2 and 1.
+    Raises: InputError for a size that is not a power of two from 16 to 256.
     """
 
-    def __init__(self, features: int, channels: int, width: int = 64) -> None:
-        sizes = [width * m for m in (8, 4, 2, 2, 1)]
+    def __init__(self, features: int, channels: int, width: int = 64, size: int = PUBLISHED_SIZE) -> None:
+        sizes = [width * m for m in _UPSAMPLED[: halvings(size) + 1]]
         first = nn.Sequential(nn.ConvTranspose2d(features, sizes[0], 4), nn.BatchNorm2d(sizes[0]), nn.ReLU())
         blocks: list[nn.Module] = [
             nn.Sequential(
@@ -99,13 +109,13 @@ def real_frames_through(network: nn.Module, x: Tensor, real: Tensor | None) -> T
     return y.new_zeros((*x.shape[:2], *y.shape[1:])).masked_scatter(real.reshape(*real.shape, *(1,) * (y.ndim - 1)), y)
 
 
-def expect_frames(x: Tensor, channels: int) -> Tensor:
-    """Return clips as they are where they are (B, V, C, 64, 64).
+def expect_frames(x: Tensor, channels: int, size: int = PUBLISHED_SIZE) -> Tensor:
+    """Return clips as they are where they are (B, V, C, H, H), H being ``size``.
 
     Raises: InputError.
     """
-    if x.ndim != 5 or tuple(x.shape[2:]) != (channels, SIZE, SIZE) or not torch.is_floating_point(x):
+    if x.ndim != 5 or tuple(x.shape[2:]) != (channels, size, size) or not torch.is_floating_point(x):
         raise InputError(
-            f"x: got {tuple(x.shape)} of {x.dtype}, expected (B, V, {channels}, {SIZE}, {SIZE}) of floating point"
+            f"x: got {tuple(x.shape)} of {x.dtype}, expected (B, V, {channels}, {size}, {size}) of floating point"
         )
     return x

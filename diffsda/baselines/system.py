@@ -5,40 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from diffsda.disentangler import Progress, Seed, StartNoise
 from diffsda.errors import InputError
 from diffsda.factors import Factors
+from diffsda.terms import Terms
 
-
-@dataclass(frozen=True)
-class Terms:
-    """A loss by its named terms, each a scalar before its weight, and the weights.
-
-    ``total`` is the weighted sum, what is trained on.
-    """
-
-    terms: Mapping[str, Tensor]
-    weights: Mapping[str, float]
-
-    def __post_init__(self) -> None:
-        if set(self.terms) != set(self.weights):
-            raise InputError(
-                f"loss: got terms {sorted(self.terms)} and weights {sorted(self.weights)}, expected the same"
-            )
-
-    @property
-    def total(self) -> Tensor:
-        """The weighted sum, a scalar."""
-        return torch.stack([self.weights[name] * term for name, term in self.terms.items()]).sum()
-
-    def to_dict(self) -> dict[str, float]:
-        """Return plain numbers, fit for a log."""
-        return {name: float(term.detach()) for name, term in self.terms.items()} | {"loss": float(self.total.detach())}
+__all__ = ["System", "Terms"]
 
 
 class System(ABC, nn.Module):
@@ -50,14 +27,39 @@ class System(ABC, nn.Module):
 
     name: ClassVar[str]
     cannot: ClassVar[Mapping[str, str]] = {}
+    policy: ClassVar[StartNoise] = "fresh"
+    """Where swaps start from in the system's own evaluation; nothing follows from it where nothing is drawn."""
+    stochastic: ClassVar[bool] = False
+    """Whether ``decode`` starts from noise like the clips, and ``invert`` finds it again."""
+    masks: ClassVar[bool] = False
+    """Whether ``loss`` takes a mask of missing values."""
+    epoch: int | None = None
+    """The epoch training is in, from 0; None has everything that grows with it behind."""
+
+    @property
+    def unit_range(self) -> bool:
+        """Whether the network works on values from 0 to 1."""
+        return False
 
     @abstractmethod
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Factors:
         """Return the factors of clips, without randomness: static (B, S), dynamic (B, V, D)."""
 
     @abstractmethod
-    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: int = 0) -> Tensor:
+    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: Seed = 0) -> Tensor:
         """Return clips with these factors; noise, steps and seed are for systems that sample."""
+
+    def invert(
+        self,
+        x: Tensor,
+        f: Factors,
+        steps: int | None = None,
+        *,
+        lengths: Tensor | None = None,
+        progress: Progress = iter,
+    ) -> Tensor:
+        """Return the noise that ``decode`` would make these clips from, for systems that are ``stochastic``."""
+        raise self._refusal("invert")
 
     @abstractmethod
     def loss(self, x: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None) -> Terms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffsda.cli.options import WithModel
+from diffsda.disentangler import Disentangler
 from diffsda.doctor import compiling
 from diffsda.errors import InputError, MissingPackage
 from diffsda.export import manifest
@@ -13,16 +14,8 @@ from diffsda.inference import Execution, Session
 from diffsda.model import DiffSDA
 
 
-def open_model(path: str, device: str) -> DiffSDA:
-    """Load a model file or the newest of a run folder onto a device."""
-    from diffsda.checkpoint import load
-    from diffsda.train.parallel import join
-
-    return load(path, device=join(device).device)
-
-
-def open_session(path: str, options: WithModel) -> Session | ExportedSession:
-    """Load a model as ``open_model`` and prepare it to run as the options say; or open an exported folder.
+def open_session(path: str, options: WithModel) -> Disentangler:
+    """Load a model file or the newest of a run folder, and prepare it to run as the options say; or open an export.
 
     Raises: InputError for what the device, or the export, cannot do; MissingPackage where there is nothing to compile
     with, or no ONNX Runtime or TensorRT.
@@ -33,14 +26,31 @@ def open_session(path: str, options: WithModel) -> Session | ExportedSession:
         raise InputError(
             f"--runtime: got {options.runtime} for {path}, expected an exported folder: `diffsda export` makes one"
         )
+    from diffsda.checkpoint import load
+    from diffsda.train.parallel import join
+
     # First, so that what cannot be is refused before a large file is read.
     execution = Execution(precision=options.precision, layout=options.layout, route=options.route, tile=options.tile)
-    model = open_model(path, options.device)
+    model = load(path, device=join(options.device).device)
+    if not isinstance(model, DiffSDA):
+        return _as_it_is(path, model, options)
     if execution.route == "compile":
         found = compiling(next(model.parameters()).is_cuda)
         if found.status != "available":
             raise MissingPackage(f"route: got compile, which cannot work here: {found.reason}")
     return Session(model, execution)
+
+
+def _as_it_is(path: str, model: Disentangler, options: WithModel) -> Disentangler:
+    """Return a model of another system, which is run as it was trained."""
+    for name in ("precision", "route", "layout", "tile"):
+        given = getattr(options, name)
+        if given not in ("auto", None, "float32" if name == "precision" else "eager"):
+            raise InputError(
+                f"--{name}: got {given} for {path}, a model of {model.recipe.system}, expected it to be left out: only "
+                "networks of diffsda are prepared"
+            )
+    return model
 
 
 def _open_exported(path: str, options: WithModel) -> ExportedSession:

@@ -86,6 +86,7 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     from diffsda.evaluate.disentanglement import score
     from diffsda.firststage.clips import whitened
     from diffsda.inference import Session
+    from diffsda.model import DiffSDA
     from diffsda.presets import preset
     from diffsda.report.demo import write_demo
     from diffsda.report.files import write
@@ -104,6 +105,7 @@ def _one(folder: Path, seed: int, options: Options) -> dict[str, Any]:
     if not result.finished:
         raise TrainingError(f"the demo was stopped at step {result.step}; run it again (an earlier one is untouched)")
     model = result.model
+    assert isinstance(model, DiffSDA)  # Of DiffSDA's own preset.
     trained = time.perf_counter() - began
     fit, test = whitened(fit, model.whitening), whitened(test, model.whitening)
     scores = score(Session(model), fit, test, label=LABEL, noises=POLICIES, seed=seed)

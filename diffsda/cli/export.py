@@ -97,13 +97,13 @@ def run(argv: list[str]) -> int:
 def _export(source: str, out: Path, options: Options) -> int:
     import dataclasses
 
-    from diffsda.checkpoint import load
+    from diffsda.checkpoint import load_diffsda
     from diffsda.cli.progress import telling
     from diffsda.edm.schedule import sampling_plan
     from diffsda.export.onnx import check_folder, export
 
     check_folder(out, overwrite=options.overwrite)
-    model, parts = load(source), _parts(source, options)
+    model, parts = load_diffsda(source, what="export"), _parts(source, options)
     plan = None
     if options.sampler:
         sampling = model.recipe.sampling

@@ -18,10 +18,9 @@ from diffsda.cli.options import WithModel, parse
 from diffsda.errors import InputError
 
 if TYPE_CHECKING:
+    from diffsda.disentangler import Disentangler
     from diffsda.export.infer import Task
     from diffsda.export.infer.pixels import Pixels
-    from diffsda.export.session import ExportedSession
-    from diffsda.inference import Session
     from diffsda.prior.latent import LatentPrior
     from diffsda.recipe import Clips as Form
 
@@ -179,7 +178,7 @@ def _form(model: str) -> Form | None:
         return None
 
 
-def _pixels(session: Session | ExportedSession, how: WithModel) -> Pixels | None:
+def _pixels(session: Disentangler, how: WithModel) -> Pixels | None:
     """Return the first stage that was asked for, around a session."""
     from diffsda.cli.units import Units
     from diffsda.export import manifest
@@ -206,7 +205,7 @@ def _pixels(session: Session | ExportedSession, how: WithModel) -> Pixels | None
     return Pixels(space, session.recipe)
 
 
-def _task(session: Session | ExportedSession, options: Options) -> Task:
+def _task(session: Disentangler, options: Options) -> Task:
     """Return the task with what it alone needs."""
     from diffsda.export.infer.basis import from_prior, read_basis
     from diffsda.export.infer.tasks import task_named
@@ -227,7 +226,7 @@ def _task(session: Session | ExportedSession, options: Options) -> Task:
     return task_named(options.task, session, noise=options.noise, steps=options.steps, **own)
 
 
-def _prior(session: Session | ExportedSession, options: Options) -> tuple[LatentPrior, str]:
+def _prior(session: Disentangler, options: Options) -> tuple[LatentPrior, str]:
     """Return the prior of a model, and a digest that names it."""
     from diffsda.cli.priors import open_prior, place
     from diffsda.export import manifest

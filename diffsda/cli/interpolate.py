@@ -154,5 +154,5 @@ def _draw(options: Options, x: Any, walk: Walk, session: Disentangler) -> None:
         factor=options.factor,
         along=options.path,
         noise=options.noise,
-        execution=session.report(),  # type: ignore[attr-defined]
+        execution=session.report(),
     )

@@ -160,5 +160,5 @@ def _draw(options: Options, x: Any, clips: Clips, units: Units, session: Disenta
         seed=options.seed,
         how=options.how,
         noise=options.noise,
-        execution=session.report(),  # type: ignore[attr-defined]
+        execution=session.report(),
     )

@@ -40,7 +40,7 @@ def open_prior(model: str, given: Path | None, device: torch.device) -> LatentPr
 def drawable(units: Units) -> None:
     """Refuse a figure of what no one can look at, before any work is done."""
     form = units.recipe.clips
-    if units.recipe.backbone.kind == "unet" and units.space is None and form.channels not in (1, 3):
+    if units.recipe.video and units.space is None and form.channels not in (1, 3):
         raise InputError(
             f"--figure: got a model of {form.channels} channels, expected 1 or 3 to draw; name the --first-stage its "
             "latents were made with"

@@ -77,7 +77,7 @@ def run(argv: list[str]) -> int:
     if options.data is not None or prior is not None:
         _drawable(units)
     brought = None if options.data is None else _bring(options, units)
-    video = held.recipe.backbone.kind == "unet"
+    video = held.recipe.video
     films, filmless = films_or_why(options.video and video)
     notes = [words for words in (stale, filmless) if words]
     for words in notes:
@@ -141,7 +141,7 @@ def _prior(options: Options, held: Run, session: Disentangler) -> tuple[LatentPr
 def _drawable(units: Units) -> None:
     """Refuse pictures of what no one can look at, before any work is done."""
     form = units.form
-    if units.recipe.backbone.kind == "unet" and form.channels not in (1, 3):
+    if units.recipe.video and form.channels not in (1, 3):
         raise InputError(
             f"--first-stage: got none for a model of {form.channels} channels, expected the one its latents were made "
             "with; or leave out --data, and have curves and scores only"

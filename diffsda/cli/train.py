@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import tyro
 
 from diffsda.cli.options import parse
 from diffsda.errors import InputError
-from diffsda.presets import PRESETS, preset
-from diffsda.recipe import Backbone, Clips, Encoder, Noise, Optim, Recipe, Sampling
+from diffsda.recipe import AnyRecipe, Backbone, Clips, Encoder, Noise, Optim, Recipe, Sampling
+from diffsda.systems import listed, preset, recipe_from_dict
 from diffsda.train.options import Options as How
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(How):
-    """Train a model. The recipe's parts start from the preset; any value can be changed."""
+class Common(How):
+    """What training any system can be told."""
 
     data: str = ""
     """Clips: a .npz, .npy or .safetensors file, a prepared folder, or the name of a data set (its training part)."""
@@ -28,6 +28,12 @@ class Options(How):
     """Run folder to make, or to go on in with --resume."""
     dry_run: bool = False
     """Print the resolved recipe and stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Common):
+    """Train a model. The recipe's parts start from the preset; any value can be changed."""
+
     clips: Clips = field(default_factory=Clips)
     backbone: Backbone = field(default_factory=Backbone)
     encoder: Encoder = field(default_factory=Encoder)
@@ -41,18 +47,10 @@ def run(argv: list[str]) -> int:
     words = list(argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         raise InputError(
-            f"preset: got none, expected `diffsda train PRESET ...` with a recipe.json or one of {', '.join(PRESETS)}"
+            f"preset: got none, expected `diffsda train PRESET ...` with a recipe.json or one of {listed()}"
         )
     base = Recipe() if words[0] in ("-h", "--help") else _recipe(words.pop(0))
-    parts = {name: getattr(base, name) for name in ("clips", "backbone", "encoder", "noise", "sampling", "optim")}
-    options = parse(
-        tyro.conf.AvoidSubcommands[Options],
-        words,
-        "train PRESET",
-        f"Train a model. Presets: {', '.join(PRESETS)}; or a recipe.json.",
-        default=Options(**parts),
-    )
-    recipe = Recipe(name=base.name, **{name: getattr(options, name) for name in parts})
+    recipe, options = _own(words, base) if isinstance(base, Recipe) else _others(words, base)
     if options.dry_run:
         print(json.dumps({**recipe.to_dict(), "digest": recipe.digest}, indent=1))
         return 0
@@ -62,8 +60,52 @@ def run(argv: list[str]) -> int:
     return _train(recipe, options)
 
 
-def _recipe(name: str) -> Recipe:
-    """Return a preset, or what a recipe.json says."""
+def _own(words: list[str], base: Recipe) -> tuple[AnyRecipe, Common]:
+    """Read the options of a preset of DiffSDA."""
+    parts = {name: getattr(base, name) for name in ("clips", "backbone", "encoder", "noise", "sampling", "optim")}
+    options = _parsed(Options, words, Options(**parts), "Train a model.")
+    return Recipe(name=base.name, **{name: getattr(options, name) for name in parts}), options
+
+
+def _others(words: list[str], base: AnyRecipe) -> tuple[AnyRecipe, Common]:
+    """Read the options of a preset of another system, whose settings are its own.
+
+    Raises: InputError for what the system does not have, or has from another part of the recipe.
+    """
+    kinds = {name: type(getattr(base, name)) for name in ("clips", "settings", "sampling", "optim")}
+    system = make_dataclass(
+        "System", [(name, kind, field(default=getattr(base, name))) for name, kind in kinds.items()], **_HOW
+    )
+    both = type("Options", (system, Common), {"__doc__": "Train a model.", "__module__": __name__})
+    options: Any = _parsed(dataclass(**_HOW)(both), words, None, f"Train a model of {base.system}.")
+    recipe = base.replace(**{name: getattr(options, name) for name in kinds})
+    before: Any = base
+    for name in (f.name for f in fields(options.settings)):
+        given = getattr(options.settings, name)
+        if given not in (getattr(before.settings, name), getattr(recipe.settings, name)):  # type: ignore[attr-defined]
+            raise InputError(
+                f"--settings.{name}: got {given}, expected it to be left out: it follows --clips, --sampling or --optim"
+            )
+    odd = [f.name for f in fields(Sampling) if f.name != "steps"]
+    for name in odd:
+        if getattr(options.sampling, name) != getattr(base.sampling, name):
+            raise InputError(
+                f"--sampling.{name}: got {getattr(options.sampling, name)} for {base.system}, expected it to be left "
+                "out: of these, steps alone count for other systems than diffsda"
+            )
+    return recipe, options
+
+
+_HOW: Any = {"frozen": True, "kw_only": True}
+
+
+def _parsed(kind: Any, words: list[str], default: Any, what: str) -> Any:
+    about = f"{what} Presets: {listed()}; or a recipe.json."
+    return parse(tyro.conf.AvoidSubcommands[kind], words, "train PRESET", about, default=default)
+
+
+def _recipe(name: str) -> AnyRecipe:
+    """Return a preset of any system, or what a recipe.json says."""
     if not name.endswith(".json"):
         return preset(name)
     try:
@@ -73,12 +115,12 @@ def _recipe(name: str) -> Recipe:
     if isinstance(plain, dict):
         plain.pop("digest", None)
     try:
-        return Recipe.from_dict(plain)
+        return recipe_from_dict(plain)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
 
 
-def _train(recipe: Recipe, options: Options) -> int:
+def _train(recipe: AnyRecipe, options: Common) -> int:
     from diffsda.cli.progress import training_bar
     from diffsda.data.clip import Clips as Held
     from diffsda.data.registry import open_data
@@ -122,7 +164,7 @@ def _train(recipe: Recipe, options: Options) -> int:
     return 0
 
 
-def _positive(clips: Any, recipe: Recipe, options: Options) -> bool:
+def _positive(clips: Any, recipe: AnyRecipe, options: Common) -> bool:
     """Tell whether clips that should be pixels in [-1, 1] look like pixels in [0, 1]."""
     pixels = clips.video and not recipe.clips.latent and not options.whiten
     return bool(pixels and clips.x.min() >= 0)

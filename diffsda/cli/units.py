@@ -20,8 +20,8 @@ from diffsda.firststage.whiten import Whitening
 
 if TYPE_CHECKING:
     from diffsda.firststage.latents import LatentSpace
+    from diffsda.recipe import AnyRecipe
     from diffsda.recipe import Clips as Form
-    from diffsda.recipe import Recipe
 
 AT_ONCE = 8
 """Clips that go through a first stage at a time."""
@@ -31,7 +31,7 @@ AT_ONCE = 8
 class Units:
     """Clips as people have them: pixels where there is a first stage, else values to be whitened, or whitened ones."""
 
-    recipe: Recipe
+    recipe: AnyRecipe
     whitening: Whitening | None
     space: LatentSpace | None = None
 

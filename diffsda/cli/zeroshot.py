@@ -171,7 +171,7 @@ def _open(side: str, units: Units, options: Options) -> Borrowed:
     clips = open_clips(source, options.split, opened)
     if options.count is not None:
         clips = clips.select(slice(0, options.count))
-    frame = (form.channels,) if units.recipe.backbone.kind == "mlp" else (form.channels, form.size, form.size)
+    frame = (form.channels,) if not units.recipe.video else (form.channels, form.size, form.size)
     if form.latent and clips.x.shape[2:] != frame:
         raise InputError(
             f"--{side}: got frames {clips.x.shape[2:]} for a model of latents {frame}, expected latents of that shape, "
@@ -315,5 +315,5 @@ def _draw(rows: list[tuple[str, Any, Any]], options: Options, session: Disentang
         seed=options.seed,
         way=options.way,
         noise=options.noise,
-        execution=session.report(),  # type: ignore[attr-defined]
+        execution=session.report(),
     )

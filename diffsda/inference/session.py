@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffsda.disentangler import Disentangler, Progress
+from diffsda.diffusing import Diffusing
+from diffsda.disentangler import Progress
 from diffsda.edm.precondition import Precondition
 from diffsda.edm.sampler import Evaluate, heun
 from diffsda.edm.schedule import Plan, Step
@@ -30,7 +31,7 @@ KEPT = 8
 """Graphs, and plans' noise rows, kept: those used last."""
 
 
-class Session(Disentangler):
+class Session(Diffusing):
     """A snapshot of a model for inference: the same verbs, run as an ``Execution`` says.
 
     Networks are rewritten and cast once; later changes of the model's weights do not reach them. Requests of any

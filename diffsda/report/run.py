@@ -13,7 +13,8 @@ from diffsda.errors import CheckpointError, InputError
 from diffsda.evaluate.record import Result
 from diffsda.header import newest, read_header
 from diffsda.prior.file import NAME as PRIOR
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe
+from diffsda.systems import recipe_from_dict
 from diffsda.train.log import FILE as LOG
 from diffsda.train.log import read_log
 from diffsda.train.prior import workplace
@@ -26,7 +27,7 @@ class Run:
     """What lies in the folder of a training run."""
 
     folder: Path
-    recipe: Recipe
+    recipe: AnyRecipe
     weights: Path
     """The newest saved weights."""
     digest: str
@@ -92,7 +93,7 @@ def read_run(folder: str | Path, evaluation: Sequence[str | Path] | None = None)
     )
 
 
-def _recipe(folder: Path) -> Recipe:
+def _recipe(folder: Path) -> AnyRecipe:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing there"
         raise InputError(f"{folder}: got {found}, expected the folder of a run of `diffsda train`")
@@ -103,7 +104,7 @@ def _recipe(folder: Path) -> Recipe:
     if not isinstance(plain, dict):
         raise InputError(f"{path}: got {type(plain).__name__}, expected what `diffsda train` writes")
     try:
-        return Recipe.from_dict({name: value for name, value in plain.items() if name != "digest"})
+        return recipe_from_dict({name: value for name, value in plain.items() if name != "digest"})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

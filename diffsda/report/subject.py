@@ -59,7 +59,7 @@ class Subject:
     @property
     def video(self) -> bool:
         """Whether clips are pictures."""
-        return self.model.recipe.backbone.kind == "unet"
+        return self.model.recipe.video
 
     @torch.no_grad()
     def sample(self, f: Factors, start: Tensor | None, lengths: Array | None, track: Track) -> Array:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe, Recipe
 from diffsda.report.run import Run
 from diffsda.report.sections import Details, Section, Table, Text
 
+ABOUT = {
+    "dbse": "a sequential variational autoencoder whose static code comes from a single frame",
+    "spyl": "a sequential variational autoencoder with contrast among clips it generates",
+    "divid": "a diffusion autoencoder of a first frame and of how the others differ from it",
+}
+"""What each of the other systems is."""
 KINDS = {"unet": "A U-Net", "mlp": "An MLP"}
 
 
@@ -23,7 +29,9 @@ def model_sections(run: Run, parameters: int, *, data: str = "") -> list[Section
     return [Text(body, heading="The model"), Details("Recipe, every setting", (settings,))]
 
 
-def _model(recipe: Recipe, parameters: int) -> str:
+def _model(recipe: AnyRecipe, parameters: int) -> str:
+    if not isinstance(recipe, Recipe):
+        return _other(recipe, parameters)
     clips, encoder, backbone = recipe.clips, recipe.encoder, recipe.backbone
     shape = f"{clips.channels} features" if clips.size is None else f"{clips.channels} x {clips.size} x {clips.size}"
     frames = "clips of any length" if clips.frames is None else f"clips of {clips.frames} frames"
@@ -36,6 +44,17 @@ def _model(recipe: Recipe, parameters: int) -> str:
         f"to hold what stays, and a dynamic factor d of {_numbers(encoder.dynamic)} a frame{causal}, to hold what "
         f"changes. {KINDS[backbone.kind]} of width {backbone.width} makes frames from noise, s and d, in "
         f"{recipe.sampling.steps} solver steps ({2 * recipe.sampling.steps - 1} evaluations). No label was used."
+    )
+
+
+def _other(recipe: AnyRecipe, parameters: int) -> str:
+    clips = recipe.clips
+    shape = f"{clips.channels} x {clips.size} x {clips.size}" if recipe.video else f"{clips.channels} features"
+    frames = "clips of any length" if clips.frames is None else f"clips of {clips.frames} frames"
+    return (
+        f"{recipe.name} is a model of {recipe.system}, {ABOUT[recipe.system.split('-')[0]]}, of {parameters:,} weights "
+        f"for {clips.modality}: {frames}, each frame {shape}. It takes a clip apart into one static code s of "
+        f"{_numbers(recipe.static)} and a dynamic code d of {_numbers(recipe.dynamic)} a frame. No label was used."
     )
 
 

@@ -55,7 +55,7 @@ def generate(
 def frame_shape(model: Disentangler) -> tuple[int, ...]:
     """Return the shape of one frame: (C, H, W) or (F,)."""
     clips = model.recipe.clips
-    if model.recipe.backbone.kind == "mlp":
+    if not model.recipe.video:
         return (clips.channels,)
     assert clips.size is not None
     return (clips.channels, clips.size, clips.size)

@@ -184,11 +184,11 @@ def _other(seed: int, number: int) -> int:
 def _check(
     model: Disentangler, lengths: Array, frames: int, how: How, noise: Noise, windows: Windows | None, tile: int
 ) -> None:
-    encoder = model.recipe.encoder
+    recipe = model.recipe
     for name, value, kind in (("how", how, How), ("noise", noise, Noise)):
         if value not in get_args(kind):
             raise InputError(f"{name}: got {value!r}, expected one of {', '.join(get_args(kind))}")
-    if not encoder.shared_static:
+    if not recipe.shared_static:
         raise InputError(
             "lengthen: got a model with a static factor a frame (encoder.shared_static false), expected one a clip: "
             "new frames would have none"
@@ -205,11 +205,11 @@ def _check(
             f"how: got {how} {'with' if windows else 'without'} a prior, expected prior and one, or neither"
         )
     if windows is not None and (windows.prior.sizes.static, windows.prior.sizes.dynamic) != (
-        encoder.static,
-        encoder.dynamic,
+        recipe.static,
+        recipe.dynamic,
     ):
         sizes = windows.prior.sizes
         raise InputError(
-            f"prior: got one of S {sizes.static} and D {sizes.dynamic}, expected S {encoder.static} and "
-            f"D {encoder.dynamic} like the model's"
+            f"prior: got one of S {sizes.static} and D {sizes.dynamic}, expected S {recipe.static} and "
+            f"D {recipe.dynamic} like the model's"
         )

@@ -14,7 +14,7 @@ from diffsda.data.clip import Clips
 from diffsda.errors import InputError
 from diffsda.firststage.clips import whitened
 from diffsda.firststage.whiten import Whitening
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe
 
 if TYPE_CHECKING:
     from diffsda.data.stream import Stream
@@ -115,23 +115,24 @@ class Ready:
         return [t for part in self.parts for t in part.tensors()]
 
 
-def fits(clips: Clips | Stream, recipe: Recipe) -> None:
+def fits(clips: Clips | Stream, recipe: AnyRecipe) -> None:
     """Refuse clips of another kind than the recipe's.
 
     Raises: InputError naming the clips' shape and what the recipe expects.
     """
     want = recipe.clips
-    video = recipe.backbone.kind == "unet"
+    video = recipe.video
     frame = (want.channels, want.size, want.size) if video else (want.channels,)
     shape = tuple(clips.x.shape) if isinstance(clips, Clips) else (len(clips), *clips.shape)
     if shape[2:] != frame:
+        of = "" if recipe.system == "diffsda" else f" of {recipe.system}"
         raise InputError(
             f"clips {clips.name}: got {shape}, expected (N, V, {', '.join(map(str, frame))}) for "
-            f"recipe {recipe.name}; change clips.channels{' or clips.size' if video else ''} or the data"
+            f"recipe {recipe.name}{of}; change clips.channels{' or clips.size' if video else ''} or the data"
         )
 
 
-def whitening_for(clips: Clips | Stream, recipe: Recipe, whiten: bool | None) -> Whitening | None:
+def whitening_for(clips: Clips | Stream, recipe: AnyRecipe, whiten: bool | None) -> Whitening | None:
     """Measure the whitening of a training set, where the model wants one; a stream's was measured when it was prepared.
 
     Left open (None), vectors and latents are whitened and pixels are taken as they are.

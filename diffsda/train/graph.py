@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.kernels.backend import chosen
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe, Recipe
 from diffsda.train.data import Batch, Ready
 from diffsda.train.optim import FusedAdamW
 from diffsda.train.options import Options
@@ -18,7 +18,7 @@ WARM_UP = 3
 """Steps done before the capture, so that whatever is chosen, compiled or allocated on first use is there."""
 
 
-def check_graph(options: Options, recipe: Recipe, processes: Processes) -> None:
+def check_graph(options: Options, recipe: AnyRecipe, processes: Processes) -> None:
     """Refuse what a graph cannot hold.
 
     Raises: InputError off CUDA, with several processes, or where recomputed dropout would differ.
@@ -29,6 +29,8 @@ def check_graph(options: Options, recipe: Recipe, processes: Processes) -> None:
         raise InputError(f"graph: got device {processes.device}, expected a CUDA device; leave out --graph")
     if processes.world > 1:
         raise InputError(f"graph: got {processes.world} processes, expected one; leave out --graph")
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"graph: got a recipe of {recipe.system}, expected one of diffsda; leave out --graph")
     dropout = max(recipe.backbone.dropout, recipe.encoder.dropout)
     if options.recompute and dropout and chosen("group_norm") != "triton":
         raise InputError(
@@ -57,7 +59,7 @@ class GraphedStep:
         self.stream = torch.cuda.Stream(device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
-        self._inputs: tuple[tuple[Batch, ...], list[tuple[Tensor, Tensor]]] | None = None
+        self._inputs: tuple[tuple[Batch, ...], list[tuple[Tensor, ...]]] | None = None
         self._count, self._rate = (torch.zeros((), device=device) for _ in range(2))
         self._number = torch.zeros((), dtype=torch.int64, device=device)
         self._result: tuple[Tensor, Tensor] | None = None
@@ -114,11 +116,11 @@ class GraphedStep:
         torch._foreach_zero_(self.gradients)
         return self.step.work(*self._inputs, self._count, self._number)
 
-    def _take(self, ready: Ready, noises: list[tuple[Tensor, Tensor]]) -> None:
+    def _take(self, ready: Ready, noises: list[tuple[Tensor, ...]]) -> None:
         """Copy a step's inputs to where the graph reads them."""
         given = [*ready.tensors(), *(t for pair in noises for t in pair)]
         if self._inputs is None:
-            held = tuple(part.clone() for part in ready.parts), [(s.clone(), n.clone()) for s, n in noises]
+            held = tuple(part.clone() for part in ready.parts), [tuple(t.clone() for t in part) for part in noises]
             self._inputs, self._shapes = held, [t.shape for t in given]
             self._held = [*(t for part in held[0] for t in part.tensors()), *(t for pair in held[1] for t in pair)]
             return

@@ -20,7 +20,8 @@ from diffsda.errors import InputError, TrainingError
 from diffsda.firststage.whiten import Whitening
 from diffsda.kernels.backend import check as check_kernels
 from diffsda.model import DiffSDA
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe
+from diffsda.systems import build
 from diffsda.train.data import Batch, Source, fits, whitening_for
 from diffsda.train.ema import Average
 from diffsda.train.graph import GraphedStep, check_graph
@@ -38,8 +39,9 @@ from diffsda.train.recompute import recompute
 from diffsda.train.resume import read_state, write_state
 from diffsda.train.source import open_source
 from diffsda.train.speed import Meter
-from diffsda.train.step import WINDOW_STREAM, TrainStep, draw
+from diffsda.train.step import WINDOW_STREAM, TrainStep, seed_of
 from diffsda.train.windows import cut
+from diffsda.trainable import Trainable
 
 if TYPE_CHECKING:
     from diffsda.data.stream import Stream
@@ -52,7 +54,7 @@ KEEP = 3
 class Result:
     """How a training ended."""
 
-    model: DiffSDA
+    model: Trainable
     step: int
     finished: bool
     signal: int | None
@@ -60,7 +62,7 @@ class Result:
 
 
 def train(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     clips: Clips | Stream,
     folder: str | Path,
     options: Options | None = None,
@@ -88,7 +90,7 @@ def train(
 
 class _Run:
     def __init__(
-        self, recipe: Recipe, clips: Clips | Stream, folder: Path, options: Options, processes: Processes
+        self, recipe: AnyRecipe, clips: Clips | Stream, folder: Path, options: Options, processes: Processes
     ) -> None:
         self.recipe, self.folder, self.options, self.processes = recipe, folder, options, processes
         self.fingerprint = clips.fingerprint()
@@ -113,17 +115,14 @@ class _Run:
         self.total = recipe.optim.steps or recipe.optim.epochs * self.order.steps_per_epoch
         torch.manual_seed(seed_for(recipe.optim.seed))
         bf16 = is_bf16(options, processes)
-        self.model = DiffSDA(recipe, whitening).to(processes.device)
+        self.model = build(recipe, whitening).to(processes.device)
         lay_out(self.model, recipe, options, processes)
         self.meter = Meter(self.model, self.source.frames, processes, bf16=bf16) if processes.first else None
         self.model.provenance = {"data": clips.name, "clips": len(clips), "seed": recipe.optim.seed}
         if not isinstance(clips, Clips) and "first_stage_digest" in clips.options:
             self.model.provenance["first_stage"] = clips.options["first_stage_digest"]
         if options.compile:
-            # What the loss calls: convolutions and norms; embeddings and noise stay outside.
-            backbone = self.model.denoiser.backbone
-            backbone.network = torch.compile(backbone.network)  # type: ignore[method-assign]
-            self.model.encoder.frame.compile()
+            _compile(self.model)
         if options.recompute:
             recompute(self.model, torch_dropout=not options.graph)
         o = recipe.optim
@@ -131,7 +130,7 @@ class _Run:
         self.optimizer = FusedAdamW(
             self.model.parameters(), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay, average=self.average
         )
-        self.step = self._restore(state) if state is not None else 0
+        self.step = self.begun = self._restore(state) if state is not None else 0
         self.guard = Guard(processes.device)
         wrapped = wrap(self.model, processes, parts=o.accumulate)
         step = TrainStep(wrapped, self.optimizer, recipe, processes, bf16=bf16, guard=self.guard)
@@ -179,7 +178,8 @@ class _Run:
         mean = float(self.processes.mean(loss))
         if self.meter is None or self.supply is None:
             return
-        values = {"loss": mean, "grad_norm": float(norm), "lr": lr, **self.meter.values(self.supply.waited)}
+        terms = {f"loss_{name}": float(term) for name, term in self.model.named_terms().items()}
+        values = {"loss": mean, **terms, "grad_norm": float(norm), "lr": lr, **self.meter.values(self.supply.waited)}
         if self.log is not None:
             self.log.write(self.step, **values)
         progress(self.step, self.total, values)
@@ -223,16 +223,18 @@ class _Run:
         assert self.supply is not None
         ready = self.supply.next()
         lr = rate(self.recipe.optim, self.step, steps=self.total, steps_per_epoch=self.order.steps_per_epoch)
+        if self.step % self.order.steps_per_epoch == 0 or self.step == self.begun:
+            self.model.begin_epoch(self.step // self.order.steps_per_epoch)
         loss, norm = self.train_step(ready, self.step, lr)
         if self.meter is not None:
             self.meter.step(ready)
         self.step += 1
         return loss, norm, lr
 
-    def _result(self) -> DiffSDA:
+    def _result(self) -> Trainable:
         if self.average is None:
             return self.model
-        model = DiffSDA(self.recipe, self.model.whitening).to(self.processes.device)
+        model = build(self.recipe, self.model.whitening).to(self.processes.device)
         model.load_state_dict(self.average.state_dict(self.model))
         model.provenance = dict(self.model.provenance)
         return model.eval()
@@ -298,13 +300,10 @@ class _Run:
         )
 
     def _save_batch(self, path: Path, batch: Batch, indices: np.ndarray, step: int) -> None:
-        draws = draw(self.recipe, batch.x.shape, step, self.processes.device)
-        arrays: dict[str, Any] = {
-            "x": batch.x.cpu().numpy(),
-            "indices": indices,
-            "sigma": draws.sigma.cpu().numpy(),
-            "noise": draws.noise.cpu().numpy(),
-        }
+        draws = self.model.training_draws(batch.x.shape, seed_of(self.recipe, step), self.processes.device)
+        arrays: dict[str, Any] = {"x": batch.x.cpu().numpy(), "indices": indices}
+        for name, drawn in vars(draws).items():
+            arrays[name] = drawn.cpu().numpy() if isinstance(drawn, Tensor) else drawn
         if batch.lengths is not None:
             arrays["lengths"] = batch.lengths.numpy()
         if batch.mask is not None:
@@ -312,6 +311,17 @@ class _Run:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         atomic_write(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def _compile(model: Trainable) -> None:
+    """Compile what the loss calls: convolutions and norms; embeddings and noise stay outside."""
+    if not isinstance(model, DiffSDA):
+        raise InputError(
+            f"compile: got a recipe of {model.recipe.system}, expected one of diffsda; leave out --compile"
+        )
+    backbone = model.denoiser.backbone
+    backbone.network = torch.compile(backbone.network)  # type: ignore[method-assign]
+    model.encoder.frame.compile()
 
 
 def _alike(held: dict[str, Any] | None, now: Whitening | None) -> bool:

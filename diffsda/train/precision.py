@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffsda.errors import InputError
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe
 from diffsda.train.options import Options
 from diffsda.train.parallel import Processes
 
@@ -49,13 +49,13 @@ def products(options: Options, processes: Processes) -> Iterator[None]:
         torch.backends.cudnn.benchmark = tried
 
 
-def lay_out(model: nn.Module, recipe: Recipe, options: Options, processes: Processes) -> str:
+def lay_out(model: nn.Module, recipe: AnyRecipe, options: Options, processes: Processes) -> str:
     """Lay out a video model's weights, and with them its activations; return the layout.
 
     auto: channels_last on CUDA, where convolutions want it; contiguous on the CPU, where it gained nothing.
     Raises: InputError for an unknown layout, or channels_last for vectors.
     """
-    video, layout = recipe.backbone.kind == "unet", options.layout
+    video, layout = recipe.video, options.layout
     if layout not in LAYOUTS:
         raise InputError(f"layout: got {layout!r}, expected {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}")
     if layout == "channels_last" and not video:

@@ -9,11 +9,11 @@ from typing import Any
 from torch.utils.checkpoint import checkpoint
 
 from diffsda.errors import InputError
-from diffsda.model import DiffSDA
 from diffsda.nn.blocks import AdaGNBlock, EncoderBlock
+from diffsda.trainable import Trainable
 
 
-def recompute(model: DiffSDA, *, torch_dropout: bool = True) -> int:
+def recompute(model: Trainable, *, torch_dropout: bool = True) -> int:
     """Make every residual block of a video model run again backward; return how many there are.
 
     Costs one more forward pass of them; losses and gradients stay the same, dropout included: our kernels' follows
@@ -21,7 +21,9 @@ def recompute(model: DiffSDA, *, torch_dropout: bool = True) -> int:
     is kept where ``torch_dropout`` (a captured graph cannot). Weights' names stay what they are.
     Raises: InputError for a vector model: what it keeps is modulation tables, which parts make smaller.
     """
-    if model.recipe.backbone.kind != "unet":
+    if model.recipe.system != "diffsda":
+        raise InputError(f"recompute: got a recipe of {model.recipe.system}, expected one of diffsda; leave it out")
+    if not model.recipe.video:
         raise InputError(
             f"recompute: got the vector recipe {model.recipe.name}, expected a video recipe; to save memory here, work "
             "in parts (optim.accumulate)"

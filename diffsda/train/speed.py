@@ -9,10 +9,10 @@ from functools import lru_cache
 
 import torch
 
-from diffsda.model import DiffSDA
 from diffsda.train.data import Ready
 from diffsda.train.flops import step_flops
 from diffsda.train.parallel import Processes
+from diffsda.trainable import Trainable
 
 DATASHEET = {"B200": 2250e12, "H200": 989.4e12, "H100": 989.4e12, "A100": 312e12, "L40S": 362e12, "4090": 165.2e12}
 """Dense bf16 rates with float32 sums (FLOP/s), by a part of the GPU's name; the PCIe and NVL cards of the H100 are
@@ -64,7 +64,7 @@ class Meter:
     far, 10^9 bytes.
     """
 
-    def __init__(self, model: DiffSDA, frames: int, processes: Processes, *, bf16: bool) -> None:
+    def __init__(self, model: Trainable, frames: int, processes: Processes, *, bf16: bool) -> None:
         self.processes = processes
         device = processes.device
         self._frame_flops = step_flops(model, frames) / frames

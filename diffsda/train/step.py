@@ -4,55 +4,41 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from diffsda.edm.loss import draw_sigma
+from diffsda.edm.draws import Draws
+from diffsda.edm.draws import draw as drawn
 from diffsda.errors import InputError
 from diffsda.kernels.dropout import DropoutState, attach
-from diffsda.recipe import Recipe
+from diffsda.recipe import AnyRecipe, Recipe
 from diffsda.train.data import Batch, Ready
 from diffsda.train.guard import Guard
 from diffsda.train.optim import FusedAdamW
 from diffsda.train.order import seed_for
 from diffsda.train.parallel import Processes
+from diffsda.trainable import Trainable
 
 # Dropout comes last: it takes one stream a process.
 NOISE_STREAM, WINDOW_STREAM, DROPOUT_STREAM = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Draws:
-    """The noise of a whole step, over all processes and parts, draw after draw.
-
-    Shapes: sigma (K, B, V or 1), noise (K, B, V, ...).
-    """
-
-    sigma: Tensor
-    noise: Tensor
-
-    def rows(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Return sigma (K*b, V or 1) and noise (K*b, V, ...) of some of the clips."""
-        return self.sigma[:, rows].flatten(0, 1), self.noise[:, rows].flatten(0, 1)
-
-
 def draw(recipe: Recipe, shape: torch.Size, step: int, device: torch.device) -> Draws:
-    """Draw a step's noise from the run's seed and the step alone.
+    """Draw a step's noise for DiffSDA from the run's seed and the step alone, as its ``training_draws`` does.
 
-    Every process draws the noise of the whole batch and uses its own rows: what a clip gets does not depend
-    on how many processes or parts share the work.
     Shapes: shape is that of the whole batch (B, V, ...).
     """
-    generator = torch.Generator(device).manual_seed(seed_for(recipe.optim.seed, step, NOISE_STREAM))
-    draws, batch, frames = recipe.optim.draws, shape[0], shape[1]
-    sigma = draw_sigma(draws * batch, frames, recipe.noise, device=device, generator=generator)
-    noise = torch.randn((draws, *shape), generator=generator, device=device)
-    return Draws(sigma.unflatten(0, (draws, batch)), noise)
+    return drawn(recipe.noise, recipe.optim.draws, shape, seed_of(recipe, step), device)
 
 
-def parts(recipe: Recipe, processes: Processes) -> list[slice]:
+def seed_of(recipe: AnyRecipe, step: int) -> int:
+    """Return the seed of a step's random numbers."""
+    return seed_for(recipe.optim.seed, step, NOISE_STREAM)
+
+
+def parts(recipe: AnyRecipe, processes: Processes) -> list[slice]:
     """Return the rows of the batch this process works through, one slice a part.
 
     Raises: InputError if the batch does not divide over processes and parts.
@@ -80,13 +66,15 @@ class TrainStep:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        recipe: Recipe,
+        recipe: AnyRecipe,
         processes: Processes,
         *,
         bf16: bool = False,
         guard: Guard | None = None,
     ) -> None:
         self.model, self.optimizer, self.recipe, self.processes = model, optimizer, recipe, processes
+        inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        self.system = cast(Trainable, inner)
         self.guard = guard
         self.parts = parts(recipe, processes)
         self.bf16 = bf16
@@ -109,9 +97,9 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         return self.work(ready.parts, noises, self.count(ready), step)
 
-    def begin(self, ready: Ready, step: int) -> list[tuple[Tensor, Tensor]]:
-        """Go to a step's place in all random streams; return its noise, sigma and unit noise a part."""
-        draws = draw(self.recipe, ready.shape, step, self.processes.device)
+    def begin(self, ready: Ready, step: int) -> list[tuple[Tensor, ...]]:
+        """Go to a step's place in all random streams; return its random numbers, a part each."""
+        draws = self.system.training_draws(ready.shape, seed_of(self.recipe, step), self.processes.device)
         # Dropout must differ between processes and repeat on resume; this is the references' part of it.
         torch.manual_seed(seed_for(self.recipe.optim.seed, step, DROPOUT_STREAM + self.processes.rank))
         if self._place != step * len(self.parts):
@@ -126,19 +114,19 @@ class TrainStep:
     def work(
         self,
         given: Sequence[Batch],
-        noises: Sequence[tuple[Tensor, Tensor]],
+        noises: Sequence[tuple[Tensor, ...]],
         count: float | Tensor,
         step: int | Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Do what a step does on the device: every part forward and backward, then the update."""
         total = torch.zeros((), device=self.processes.device)
         place, self._place = self._place, -1  # Unknown, should a part fail.
-        for i, (part, (sigma, noise)) in enumerate(zip(given, noises)):
+        for i, (part, noise) in enumerate(zip(given, noises)):
             # Our kernels' dropout moves on by one place a part.
             self._dropout.advance()
             with self._reduce_if(i == len(given) - 1):
                 with self._autocast():
-                    loss = self.model(part.x, sigma, noise, part.mask, part.lengths, count=count)
+                    loss = self.model(part.x, *noise, mask=part.mask, lengths=part.lengths, count=count)
                 loss.backward()
             total += loss.detach()
         self._place = place

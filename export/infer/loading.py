@@ -88,7 +88,7 @@ class Loader:
         """Return a clip (V, ...) of the model, or several (A, V, ...), in the units people use."""
         if self.whitening is None:
             return clip
-        frame = 3 if self.recipe.backbone.kind == "unet" else 1
+        frame = 3 if self.recipe.video else 1
         several: Array = raw(clip.reshape(-1, *clip.shape[-1 - frame :]), self.whitening)
         return several.reshape(clip.shape)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from diffsda.errors import InputError
 from diffsda.firststage.latents import LatentSpace, to_bytes
+from diffsda.recipe import AnyRecipe
 from diffsda.recipe import Clips as Form
-from diffsda.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,7 @@ class Pixels:
     Raises: InputError for a model that does not see this first stage's latents.
     """
 
-    def __init__(self, space: LatentSpace, model: Recipe) -> None:
+    def __init__(self, space: LatentSpace, model: AnyRecipe) -> None:
         stage, form = space.first_stage.stage, model.clips
         if not form.latent or form.size is None or form.channels != stage.latent:
             what = f"latents of {form.channels} channels" if form.latent else "clips that are no latents"

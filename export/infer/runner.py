@@ -111,7 +111,11 @@ def run(
     say, with all that was written kept.
     """
     settings = settings or Settings()
-    tile = TILES[session.recipe.backbone.kind, session._like().device.type] if settings.tile is None else settings.tile
+    tile = (
+        TILES["unet" if session.recipe.video else "mlp", session._like().device.type]
+        if settings.tile is None
+        else settings.tile
+    )
     check_tile(tile)
     if not 0 <= settings.seed < 2**62:
         raise InputError(f"seed: got {settings.seed}, expected a whole number from 0 to 2^62")
@@ -156,8 +160,8 @@ def tiles_ahead(session: Disentangler) -> int:
 
 def fingerprint(session: Disentangler) -> str:
     """Return a digest of what a model makes of one fixed clip; other weights, or another machine, give another."""
-    clips, kind = session.recipe.clips, session.recipe.backbone.kind
-    frame = (clips.channels, clips.size, clips.size) if kind == "unet" else (clips.channels,)
+    clips = session.recipe.clips
+    frame = (clips.channels, clips.size, clips.size) if session.recipe.video else (clips.channels,)
     x = np.random.default_rng(0).normal(0, 0.5, (1, 4, *frame)).astype(np.float32)
     factors = session.encode(x)
     made = (factors.static, factors.dynamic, session.sample(factors, steps=2))

@@ -1,16 +1,20 @@
 """Recorded outputs of the authors' DBSE code, and how ours are compared with them."""
 
 import json
+import tempfile
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
-from diffsda.baselines.dbse.authors import load_authors, to_theirs
+import diffsda
+from diffsda.baselines.dbse.authors import to_theirs
 from diffsda.baselines.draws import recorded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "baselines"
+_FOLDER = tempfile.TemporaryDirectory(prefix="recordings-")
 
 
 @cache
@@ -21,9 +25,18 @@ def arrays(name):
     return {k: v.float() if v.dtype == torch.float16 else v for k, v in found.items()}
 
 
-def loaded(name, **how):
-    """Return the model with the recorded weights, as published."""
-    return load_authors(GOLDEN / f"{name}.weights.safetensors", as_published=True, **how)
+@cache
+def released(name):
+    """Return a file of the recorded weights such as the authors' code writes: a state dict by torch."""
+    path = Path(_FOLDER.name) / f"{name}.pth"
+    torch.save(load_file(GOLDEN / f"{name}.weights.safetensors"), path)
+    return path
+
+
+def loaded(name, settings=None):
+    """Return the network with the recorded weights, as published, by the project's one door for such files."""
+    model = diffsda.load_authors(released(name), settings, as_published=True)
+    return getattr(model, "system", model)
 
 
 def draws(name, scenario, **change):

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from diffsda.baselines.dbse.settings import VideoSettings
+from diffsda.baselines.dbse.video import VideoDBSE
 from diffsda.baselines.dcgan import (
     FrameEncoder,
     TransposedDecoder,
@@ -12,7 +14,10 @@ from diffsda.baselines.dcgan import (
     initialise_,
     real_frames_through,
 )
+from diffsda.baselines.frame_size import SIZES
 from diffsda.baselines.lstm_prior import LSTMPrior
+from diffsda.baselines.spyl.model import SPYL
+from diffsda.baselines.spyl.settings import SPYLSettings
 from diffsda.errors import InputError
 
 
@@ -31,16 +36,73 @@ def test_published_sizes():
         assert count(LSTMPrior(64, 256)) == 329_728 + 526_336 + 2 * 16_448
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("decoder", [TransposedDecoder, UpsamplingDecoder])
-def test_there_and_back(decoder):
-    x = torch.rand(2, 3, 64, 64)
-    g = FrameEncoder(3, 5, 2)(x)
+def test_there_and_back(decoder, size):
+    x = torch.rand(2, 3, size, size)
+    g = FrameEncoder(3, 5, 2, size)(x)
     assert g.shape == (2, 5)
     assert float(g.detach().abs().max()) <= 1
-    drawn = decoder(5, 3, 2)(10 * g).detach()
+    drawn = decoder(5, 3, 2, size)(10 * g).detach()
     assert drawn.shape == x.shape
     assert float(drawn.min()) >= 0
     assert float(drawn.max()) <= 1
+
+
+def widths(network):
+    return [m.out_channels for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+
+
+def test_levels_are_counted_from_the_bottom():
+    with torch.device("meta"):
+        for size, reading, writing, upsampling in (
+            (16, [32, 64], [64, 32], [64, 32, 16]),
+            (32, [16, 32, 64], [64, 32, 16], [64, 32, 16, 16]),
+            (64, [8, 16, 32, 64], [64, 32, 16, 8], [64, 32, 16, 16, 8]),
+            (128, [8, 8, 16, 32, 64], [64, 32, 16, 8, 8], [64, 32, 16, 16, 8, 8]),
+            (256, [8, 8, 8, 16, 32, 64], [64, 32, 16, 8, 8, 8], [64, 32, 16, 16, 8, 8, 8]),
+        ):
+            assert widths(FrameEncoder(3, 5, 8, size)) == [*reading, 5]
+            assert widths(TransposedDecoder(5, 3, 8, size)) == [*writing, 3]
+            assert widths(UpsamplingDecoder(5, 3, 8, size)) == [*upsampling, 3]
+        for network in (FrameEncoder, TransposedDecoder, UpsamplingDecoder):
+            plain, named = network(3, 5, 8), network(3, 5, 8, 64)
+            assert {k: v.shape for k, v in plain.state_dict().items()} == {
+                k: v.shape for k, v in named.state_dict().items()
+            }
+
+
+@pytest.mark.parametrize("size", [0, 4, 8, 48, 63, 96, 512])
+def test_sizes_that_do_not_halve_down_to_four_are_refused(size):
+    for make in (
+        lambda: FrameEncoder(3, 5, 2, size),
+        lambda: TransposedDecoder(5, 3, 2, size),
+        lambda: VideoSettings(size=size),
+        lambda: SPYLSettings(size=size),
+    ):
+        with pytest.raises(InputError, match=f"size: got {size}, expected one of 16, 32, 64, 128, 256"):
+            make()
+
+
+SMALL = {"width": 2, "features": 6, "hidden": 5, "static": 4, "dynamic": 3}
+
+
+@pytest.mark.parametrize("size", [32, 128])
+@pytest.mark.parametrize("system", ["dbse", "dbse upsampling", "spyl"])
+def test_systems_of_other_sizes(system, size):
+    how = {"decoder": "upsampling"} if "upsampling" in system else {}
+    model = (
+        SPYL(SPYLSettings(size=size, **SMALL))
+        if system == "spyl"
+        else VideoDBSE(VideoSettings(size=size, **SMALL, **how))
+    )
+    x = torch.rand(2, 3, 3, size, size)
+    assert model.eval().reconstruct(x).shape == x.shape
+    model.train().loss(x, generator=torch.Generator().manual_seed(0)).total.backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert type(model.settings).from_dict(model.settings.to_dict()) == model.settings
+    with pytest.raises(InputError, match=rf"expected \(B, V, 3, {size}, {size}\)"):
+        model.encode(torch.rand(2, 3, 3, 64, 64))
 
 
 def test_starting_weights():

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 from recordings import GOLDEN, arrays, assert_close, assert_image, draws, turned
+from recordings import loaded as load
 from torch.backends import mkldnn
 
 from diffsda.baselines.gaussian import Gaussian
 from diffsda.baselines.spyl import loss as parts
-from diffsda.baselines.spyl.authors import load_authors, to_theirs
+from diffsda.baselines.spyl.authors import to_theirs
 from diffsda.baselines.spyl.contrast import divergences, farthest_first, info_nce, pick_negatives
 from diffsda.baselines.spyl.model import SPYL
 from diffsda.baselines.spyl.mutual_information import mutual_information
@@ -25,7 +26,7 @@ LOOPS = {"main_prior": turned, "bank_roll": turned, "content_roll": turned}
 
 
 def loaded():
-    return load_authors(GOLDEN / f"{NAME}.weights.safetensors", PUBLISHED)
+    return load(NAME, PUBLISHED)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+from diffsda.baselines.registry import SYSTEMS, network_of, settings_of
 from diffsda.baselines.system import System, Terms
 from diffsda.errors import InputError
 from diffsda.factors import Factors
@@ -96,10 +97,5 @@ def test_swaps_and_reconstructions_leave_a_system_in_training_as_it_was():
 
 
 def test_every_system_that_is_named_is_there():
-    import importlib
-
-    from diffsda.baselines import SYSTEMS
-
-    for where in SYSTEMS.values():
-        module, name = where.split(":")
-        assert issubclass(getattr(importlib.import_module(module), name), System)
+    for name in SYSTEMS:
+        assert isinstance(network_of(name, settings_of(name)()), System)

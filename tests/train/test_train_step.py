@@ -185,7 +185,10 @@ def test_the_network_runs_in_bf16_and_the_backward_pass_outside_of_autocast():
     seen = []
 
     class Watch(nn.Linear):
-        def forward(self, x, *rest, count):
+        def training_draws(self, shape, seed, device):
+            return draw(recipe, shape, 0, device)
+
+        def forward(self, x, *rest, count, **given):
             y = super().forward(x.flatten(2)[..., :6])
             seen.append(("forward", y.dtype))
             y.register_hook(lambda g: seen.append(("backward", torch.is_autocast_enabled("cpu"))))

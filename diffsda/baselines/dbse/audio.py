@@ -12,7 +12,9 @@ from diffsda.baselines.dbse.posterior import Posterior, SinglePosterior, both_wa
 from diffsda.baselines.dbse.settings import AudioSettings
 from diffsda.baselines.draws import Draws, fresh
 from diffsda.baselines.lstm_prior import LSTMPrior
+from diffsda.baselines.missing import without_missing
 from diffsda.baselines.system import Terms
+from diffsda.disentangler import Seed
 from diffsda.errors import InputError
 from diffsda.factors import Factors
 from diffsda.nn.recurrent import valid
@@ -69,7 +71,7 @@ class AudioDBSE(DBSE):
         out: Posterior = self.reader(e, single, slot, lengths)
         return out
 
-    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: int = 0) -> Tensor:
+    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: Seed = 0) -> Tensor:
         """Return the chunks of these codes (B, V, F), of any length; noise, steps and seed change nothing.
 
         Magnitudes can come out below 0: the released decoder has no last non-linearity.
@@ -85,22 +87,25 @@ class AudioDBSE(DBSE):
         lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
         *,
+        mask: Tensor | None = None,
         draws: Draws | None = None,
     ) -> Terms:
         """Return the loss by its terms, each a mean over chunks.
 
+        A mask like x marks missing entries with 1: they are read as 0 and have no error.
         ``single`` is the squared error of the whole chunk as drawn from the static code alone, all dynamic codes 0.
         Draws, from ``generator`` or given: ``slot`` (B, F), ``s`` (B, S), ``d`` (B, V, D).
         Source: the released loss.
         """
         draws = draws or fresh(generator)
+        x, missing = without_missing(x, mask)
         q = self.posterior(x, lengths, draws=self._loss_slot_draws(draws))
         codes = q.sample(draws)
         still = Factors(codes.static, torch.zeros_like(codes.dynamic))
         real = valid(check.lengths(lengths, x), x.shape[1])
         terms = {
-            "sequence": squared_error(self.decode(codes), x, real),
-            "single": squared_error(self.decode(still), x, real),
+            "sequence": squared_error(self.decode(codes), x, real, missing),
+            "single": squared_error(self.decode(still), x, real, missing),
             "static_divergence": static_divergence(q.static),
             "dynamic_divergence": dynamic_divergence(q.dynamic, self.prior.teacher_forced(codes.dynamic), real),
         }

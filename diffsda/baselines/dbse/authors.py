@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from diffsda.baselines.dbse.settings import (
     VideoSettings,
 )
 from diffsda.baselines.dbse.video import VideoDBSE
+from diffsda.baselines.frame_size import PUBLISHED_SIZE
 from diffsda.baselines.keys import (
     Pairs,
     back,
@@ -59,8 +61,24 @@ def load_authors(
     """
     base = _settings(settings)
     tensors = {k.removeprefix("module."): v for k, v in read_tensors(path).items()}
+    return from_tensors(tensors, path, base, as_published=as_published)
+
+
+def from_tensors(
+    tensors: Mapping[str, Tensor],
+    path: str | Path,
+    settings: Any = None,
+    *,
+    system: str | None = None,
+    as_published: bool | None = None,
+) -> DBSE:
+    """Return DBSE with these weights; ``path`` is for errors, ``system`` the kind they must be of, None for any.
+
+    Raises: as ``load_authors``.
+    """
+    base = _settings(settings)
     try:
-        sizes, kind = _sizes(tensors)
+        sizes, kind = _sizes(tensors, None if system is None else KINDS[system])
     except (KeyError, IndexError) as error:
         first = ", ".join(list(tensors)[:5]) or "none"
         raise CheckpointError(
@@ -102,6 +120,12 @@ def to_theirs(tensors: dict[str, Tensor], model: DBSE) -> dict[str, Tensor]:
     return rename(tensors, back(_names(model)))
 
 
+KINDS: Mapping[str, type[DBSESettings]] = {
+    "dbse-video": VideoSettings,
+    "dbse-audio": AudioSettings,
+    "dbse-series": SeriesSettings,
+}
+"""System: its settings."""
 _DEAD: dict[type[DBSESettings], tuple[str, ...]] = {
     VideoSettings: (),
     AudioSettings: ("mlp_encoder.", "z_rnn."),
@@ -109,9 +133,11 @@ _DEAD: dict[type[DBSESettings], tuple[str, ...]] = {
 }
 
 
-def _settings(given: str | DBSESettings | None) -> DBSESettings | None:
-    if not isinstance(given, str):
+def _settings(given: Any) -> DBSESettings | None:
+    if given is None or isinstance(given, DBSESettings):
         return given
+    if not isinstance(given, str):
+        raise InputError(f"settings: got {type(given).__name__}, expected those of DBSE like the weights")
     if given not in PUBLISHED:
         raise InputError(f"settings: got {given!r}, expected one of {', '.join(PUBLISHED)}")
     return PUBLISHED[given]
@@ -125,22 +151,32 @@ def _assumed(settings: DBSESettings) -> list[str]:
     return assumed
 
 
-def _sizes(tensors: dict[str, Tensor]) -> tuple[dict[str, Any], type[DBSESettings]]:
-    """Read the sizes off the tensors; return them and the kind of settings they are for."""
+def _sizes(
+    tensors: Mapping[str, Tensor], kind: type[DBSESettings] | None = None
+) -> tuple[dict[str, Any], type[DBSESettings]]:
+    """Read the sizes off the tensors; return them and the kind of settings they are for, told by them if not given."""
 
     def size(key: str, axis: int) -> int:
         return tensors[key].shape[axis]
 
     sizes: dict[str, Any] = {"dynamic": size("z_mean.weight", 0), "hidden": size("z_prior_mean.weight", 1)}
-    if "z_lstm_encoder.weight_ih_l0" in tensors:
+    kind = kind or _kind(tensors)
+    if kind is AudioSettings:
         sizes |= {"channels": size("fc.weight", 0), "static": size("f_mean.model.0.weight", 0)}
         return sizes, AudioSettings
     sizes["static"] = size("f_mean.weight", 0)
-    if "encoder.fc.0.weight" in tensors:
+    if kind is SeriesSettings:
         return sizes | {"channels": size("encoder.fc.0.weight", 1)}, SeriesSettings
     first = "encoder.c1.main.0.weight"
     sizes |= {"width": size(first, 0), "channels": size(first, 1), "features": size("encoder.c5.0.weight", 0)}
-    return sizes | {"decoder": "transposed" if "decoder.upc1.0.weight" in tensors else "upsampling"}, VideoSettings
+    sizes |= {"decoder": "transposed" if "decoder.upc1.0.weight" in tensors else "upsampling", "size": PUBLISHED_SIZE}
+    return sizes, VideoSettings
+
+
+def _kind(tensors: Mapping[str, Tensor]) -> type[DBSESettings]:
+    if "z_lstm_encoder.weight_ih_l0" in tensors:
+        return AudioSettings
+    return SeriesSettings if "encoder.fc.0.weight" in tensors else VideoSettings
 
 
 def _names(model: DBSE) -> Pairs:

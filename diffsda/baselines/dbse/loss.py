@@ -10,12 +10,14 @@ from torch import Tensor
 from diffsda.baselines.gaussian import Gaussian
 
 
-def squared_error(given: Tensor, wanted: Tensor, real: Tensor | None = None) -> Tensor:
+def squared_error(given: Tensor, wanted: Tensor, real: Tensor | None = None, missing: Tensor | None = None) -> Tensor:
     """Return the summed squared error of a clip, averaged over clips.
 
-    Shapes: (B, V, ...) or (B, ...); real (B, V) leaves padded frames out.
+    Shapes: (B, V, ...) or (B, ...); real (B, V) leaves padded frames out, missing (booleans like wanted) entries.
     """
     error = (given - wanted).square()
+    if missing is not None:
+        error = error.masked_fill(missing, 0.0)
     if real is not None:
         error = error * real.reshape(*real.shape, *(1,) * (error.ndim - 2))
     return error.sum() / len(given)

@@ -27,6 +27,7 @@ class DBSE(System):
     """
 
     name: ClassVar[str] = "dbse"
+    masks: ClassVar[bool] = True
     prior: LSTMPrior
     settings: DBSESettings
 

@@ -14,6 +14,7 @@ from diffsda.baselines.draws import Draws, fresh
 from diffsda.baselines.gaussian import Gaussian, GaussianHead
 from diffsda.baselines.lstm_prior import LSTMPrior
 from diffsda.baselines.system import Terms
+from diffsda.disentangler import Seed
 from diffsda.edm.noise import SampleNoise
 from diffsda.errors import InputError
 from diffsda.factors import Factors
@@ -116,10 +117,11 @@ class SeriesDBSE(DBSE):
         out: tuple[Tensor, Tensor] = self.decoder(codes, noise)
         return out
 
-    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: int = 0) -> Tensor:
+    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: Seed = 0) -> Tensor:
         """Return the means of the series of these codes (B, W * w, F); steps change nothing.
 
-        Shapes: noise (B, W, w, 32) drives the windows, or None to draw it from ``seed`` (series i from seed + i).
+        Shapes: noise (B, W, w, 32) drives the windows, or None to draw it from ``seed`` (series i from
+        seed + i, or one seed a series).
         Raises: InputError for codes of other widths or noise of another shape.
         """
         self._check_codes(f)

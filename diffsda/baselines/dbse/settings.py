@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from diffsda.baselines.frame_size import PUBLISHED_SIZE, halvings
 from diffsda.baselines.settings import MOST_WIDTH, Settings
 
 _WIDTH = (1, MOST_WIDTH)
@@ -58,9 +59,11 @@ class DBSESettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSettings(DBSESettings):
-    """DBSE for frames of 64 x 64 with values from 0 to 1."""
+    """DBSE for square frames with values from 0 to 1, 64 x 64 as published."""
 
     channels: int = 3
+    size: int = PUBLISHED_SIZE
+    """Height and width of a frame: a power of two from 16 to 256."""
     width: int = 64
     """Channels of the first convolution."""
     features: int = 256
@@ -70,6 +73,10 @@ class VideoSettings(DBSESettings):
     """Leave the first frame out of the clip's reconstruction; it has a term of its own."""
     annealing: int = 0
     """Epochs a cycle of the divergences' weights; 0 keeps them constant."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        halvings(self.size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""DBSE for video: frames of 64 x 64 read and drawn by convolutions."""
+"""DBSE for video: frames read and drawn by convolutions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from diffsda.baselines.dcgan import (
 )
 from diffsda.baselines.draws import Draws, fresh
 from diffsda.baselines.lstm_prior import LSTMPrior
+from diffsda.baselines.missing import without_missing
 from diffsda.baselines.system import Terms
+from diffsda.disentangler import Seed
 from diffsda.factors import Factors
 from diffsda.nn.recurrent import valid
 
 
 class VideoDBSE(DBSE):
-    """DBSE over clips (B, V, C, 64, 64) with values from 0 to 1; its first frame gives the static code.
+    """DBSE over clips (B, V, C, H, H) with values from 0 to 1; its first frame gives the static code.
 
     Source: DBSE's released code for Sprites and MUG.
     """
@@ -38,20 +40,25 @@ class VideoDBSE(DBSE):
         super().__init__(settings)
         s = settings
         codes = s.static + s.dynamic
-        self.frame = FrameEncoder(s.channels, s.features, s.width)
+        self.frame = FrameEncoder(s.channels, s.features, s.width, s.size)
         self.reader = SinglePosterior(s.features, s.hidden, s.static, s.dynamic)
         kind = TransposedDecoder if s.decoder == "transposed" else UpsamplingDecoder
-        self.decoder = kind(codes, s.channels, s.width)
+        self.decoder = kind(codes, s.channels, s.width, s.size)
         self.prior = LSTMPrior(s.dynamic, s.hidden)
         self.apply(initialise_)
+
+    @property
+    def unit_range(self) -> bool:
+        """Whether the network works on values from 0 to 1: it does."""
+        return True
 
     def posterior(self, x: Tensor, lengths: Tensor | None = None, *, draws: Draws | None = None) -> Posterior:
         """Return the Gaussians of the codes of clips.
 
-        Shapes: x (B, V, C, 64, 64), lengths (B,) or None. Draws: ``slot`` (B, G), zeros without ``draws``.
+        Shapes: x (B, V, C, H, H), lengths (B,) or None. Draws: ``slot`` (B, G), zeros without ``draws``.
         Raises: InputError for clips it cannot read.
         """
-        expect_frames(x, self.settings.channels)
+        expect_frames(x, self.settings.channels, self.settings.size)
         lengths = check.lengths(lengths, x)
         g = real_frames_through(self.frame, x, valid(lengths, x.shape[1]))  # (B, V, G)
         single = g[:, 0]
@@ -59,8 +66,8 @@ class VideoDBSE(DBSE):
         out: Posterior = self.reader(g, single, slot, lengths)
         return out
 
-    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: int = 0) -> Tensor:
-        """Return the clips of these codes (B, V, C, 64, 64), from 0 to 1; noise, steps and seed change nothing.
+    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: Seed = 0) -> Tensor:
+        """Return the clips of these codes (B, V, C, H, H), from 0 to 1; noise, steps and seed change nothing.
 
         Raises: InputError for codes of other widths.
         """
@@ -73,24 +80,28 @@ class VideoDBSE(DBSE):
         lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
         *,
+        mask: Tensor | None = None,
         draws: Draws | None = None,
     ) -> Terms:
         """Return the loss by its terms: the clip's squared error, the first frame's, and the two divergences.
 
+        A mask like x marks missing entries with 1: they are read as 0 and have no error.
         The first frame is drawn by a pass of its own, so that norms see it twice, the second time alone.
         Draws, from ``generator`` or given: ``slot`` (B, G), ``s`` (B, S), ``d`` (B, V, D).
         Source: the released loss.
         """
         draws = draws or fresh(generator)
+        x, missing = without_missing(x, mask)
         q = self.posterior(x, lengths, draws=self._loss_slot_draws(draws))
         codes = q.sample(draws)
         real = valid(check.lengths(lengths, x), x.shape[1])
         drawn = real_frames_through(self.decoder, codes.per_frame(), real)
         first = self.decoder(codes.per_frame()[:, 0])
         start = 1 if self.settings.skip_first else 0
+        later = [None if part is None else part[:, start:] for part in (real, missing)]
         terms = {
-            "sequence": squared_error(drawn[:, start:], x[:, start:], None if real is None else real[:, start:]),
-            "single": squared_error(first, x[:, 0]),
+            "sequence": squared_error(drawn[:, start:], x[:, start:], *later),
+            "single": squared_error(first, x[:, 0], missing=None if missing is None else missing[:, 0]),
             "static_divergence": static_divergence(q.static),
             "dynamic_divergence": dynamic_divergence(q.dynamic, self.prior.teacher_forced(codes.dynamic), real),
         }

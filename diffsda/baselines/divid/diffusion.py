@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from diffsda.errors import InputError
 from diffsda.prior.diffusion import Array, Move, follow, spaced
 
 Predict = Callable[[Tensor, int], Tensor]
-"""Given z (B, V, ...) and a diffusion step t, predict the noise in z."""
+"""Given z and a diffusion step t, predict the noise in z."""
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def signal(settings: DiViDSettings) -> Array:
@@ -87,8 +89,18 @@ def inversion_plan(settings: DiViDSettings, level: Array, steps: int | None = No
     return tuple(_move(t, a, b) for t, a, b in zip(seen, reached[:-1], reached[1:]))
 
 
-def run(predict: Predict, z: Tensor, moves: tuple[Move, ...], level: Array, bound: float | None = None) -> Tensor:
-    """Follow a plan from z; ``bound`` holds the clean clips that a prediction amounts to within plus and minus it."""
+def run(
+    predict: Predict,
+    z: Tensor,
+    moves: tuple[Move, ...],
+    level: Array,
+    bound: float | None = None,
+    progress: Progress = iter,
+) -> Tensor:
+    """Follow a plan from z; ``bound`` holds the clean clips that a prediction amounts to within plus and minus it.
+
+    ``progress`` is handed the moves and gives them back one by one, to show how far it is.
+    """
 
     def bounded(z: Tensor, number: int) -> Tensor:
         t = moves[number].t
@@ -99,7 +111,7 @@ def run(predict: Predict, z: Tensor, moves: tuple[Move, ...], level: Array, boun
         clean = ((z - add * noise) / keep).clamp(-bound, bound)
         return (z - keep * clean) / add
 
-    return follow(bounded, z, moves)
+    return follow(bounded, z, moves, progress=progress)
 
 
 def _move(t: int, here: float, there: float) -> Move:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffsda.baselines import keys
+from diffsda.baselines.frame_size import PUBLISHED_SIZE
 from diffsda.baselines.spyl.model import SPYL
 from diffsda.baselines.spyl.settings import PUBLISHED, WEIGHTS, SPYLSettings
 from diffsda.errors import CheckpointError, InputError
@@ -51,6 +53,24 @@ def load_authors(
     """
     base = _settings(settings)
     tensors = {k.removeprefix("module."): v for k, v in read_tensors(path).items()}
+    return from_tensors(tensors, path, base, as_published=as_published)
+
+
+def from_tensors(
+    tensors: Mapping[str, Tensor],
+    path: str | Path,
+    settings: Any = None,
+    *,
+    system: str = "spyl",
+    as_published: bool | None = None,
+) -> SPYL:
+    """Return SPYL with these weights; ``path`` is for errors.
+
+    Raises: as ``load_authors``; InputError for another ``system``.
+    """
+    if system != "spyl":
+        raise InputError(f"system: got {system!r}, expected spyl, all that is read here")
+    base = _settings(settings)
     try:
         found = (base or SPYLSettings()).replace(**_sizes(tensors))
     except (KeyError, IndexError, InputError) as error:
@@ -79,9 +99,11 @@ def load_authors(
     return model.eval()
 
 
-def _settings(given: str | SPYLSettings | None) -> SPYLSettings | None:
-    if not isinstance(given, str):
+def _settings(given: Any) -> SPYLSettings | None:
+    if given is None or isinstance(given, SPYLSettings):
         return given
+    if not isinstance(given, str):
+        raise InputError(f"settings: got {type(given).__name__}, expected those of SPYL like the weights")
     if given not in PUBLISHED:
         raise InputError(f"settings: got {given!r}, expected one of {', '.join(PUBLISHED)}")
     return PUBLISHED[given]
@@ -92,6 +114,7 @@ def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, int | str]:
     return {
         "kind": "video",
         "channels": channels,
+        "size": PUBLISHED_SIZE,
         "width": width,
         "features": tensors["encoder.c5.0.weight"].shape[0],
         "hidden": tensors["d_rnn.weight_hh_l0"].shape[0],

@@ -73,9 +73,18 @@ class Prediction:
     code: Tensor
 
 
-def spyl_loss(system: Parts, x: Tensor, lengths: Tensor | None, draws: Draws, *, contrast: bool) -> Terms:
+def spyl_loss(
+    system: Parts,
+    x: Tensor,
+    lengths: Tensor | None,
+    draws: Draws,
+    *,
+    contrast: bool,
+    missing: Tensor | None = None,
+) -> Terms:
     """Return the loss of clips by its terms; without ``contrast`` its two terms are 0.
 
+    Missing entries (booleans like x, or None) have no error of reconstruction.
     Draws, in this order: ``main_s`` (B, S), ``main_d`` (B, V, D); for contrast ``bank_prior_s`` (K, S), ``bank_roll``
     (K, V, D), ``content_roll`` (B, V, D), ``motion_prior_s`` (B, S), and what ``choose_negatives`` asks for; as
     published ``content_re_s``, ``content_re_d``, ``motion_re_s`` and ``motion_re_d`` too.
@@ -89,7 +98,7 @@ def spyl_loss(system: Parts, x: Tensor, lengths: Tensor | None, draws: Draws, *,
     main = reconstruct(system, x, lengths, draws)
     posterior, s, d = main.posterior, main.codes.static, main.codes.dynamic
     terms = {
-        "reconstruction": squared_error(main.clips, x, real),
+        "reconstruction": squared_error(main.clips, x, real, missing),
         "static": static_divergence(posterior.static),
         "dynamic": dynamic_divergence(posterior.dynamic, main.prior, real),
         "contrast_static": x.new_zeros(()),

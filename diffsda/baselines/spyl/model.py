@@ -18,10 +18,12 @@ from diffsda.baselines.dcgan import (
 )
 from diffsda.baselines.draws import Draws, fresh
 from diffsda.baselines.lstm_prior import LSTMPrior
+from diffsda.baselines.missing import without_missing
 from diffsda.baselines.spyl.loss import roll_out, spyl_loss
 from diffsda.baselines.spyl.network import VectorDecoder, WholePosterior
 from diffsda.baselines.spyl.settings import SPYLSettings
 from diffsda.baselines.system import System, Terms
+from diffsda.disentangler import Seed
 from diffsda.errors import InputError
 from diffsda.factors import Factors
 from diffsda.nn.mlp import MLPFrameEncoder
@@ -31,19 +33,21 @@ from diffsda.nn.recurrent import valid
 class SPYL(System):
     """A sequential variational autoencoder with contrast among codes of clips it generates itself.
 
-    Clips are (B, V, C, 64, 64) with values from 0 to 1, or vectors (B, V, F) of any range.
+    Clips are (B, V, C, H, H) with values from 0 to 1, or vectors (B, V, F) of any range.
     Source: SPYL (Naiman et al. 2023) and its released code. Differs: by setting, see ``SPYLSettings``.
     """
 
     name: ClassVar[str] = "spyl"
+    masks: ClassVar[bool] = True
 
     def __init__(self, settings: SPYLSettings | None = None) -> None:
         super().__init__()
         self.settings = settings = settings or SPYLSettings()
         codes = settings.dynamic + settings.static
         if settings.kind == "video":
-            self.frame: nn.Module = FrameEncoder(settings.channels, settings.features, settings.width)
-            self.decoder: nn.Module = TransposedDecoder(codes, settings.channels, settings.width)
+            sizes = settings.width, settings.size
+            self.frame: nn.Module = FrameEncoder(settings.channels, settings.features, *sizes)
+            self.decoder: nn.Module = TransposedDecoder(codes, settings.channels, *sizes)
         else:
             self.frame = MLPFrameEncoder(settings.channels, width=settings.features, dropout=0.0)
             self.decoder = VectorDecoder(codes, settings.channels, 4 * settings.width)
@@ -54,6 +58,11 @@ class SPYL(System):
         self.provenance: dict[str, Any] = {}
         if settings.kind == "video":
             self.apply(initialise_)
+
+    @property
+    def unit_range(self) -> bool:
+        """Whether the network works on values from 0 to 1: on images it does."""
+        return self.settings.kind == "video"
 
     @property
     def contrasting(self) -> bool:
@@ -75,7 +84,7 @@ class SPYL(System):
         """Return the posterior means."""
         return self.posterior(x, lengths).means()
 
-    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: int = 0) -> Tensor:
+    def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: Seed = 0) -> Tensor:
         """Return clips with these factors; nothing is drawn, so noise, steps and seed play no part.
 
         Raises: InputError for factors of other widths.
@@ -98,15 +107,17 @@ class SPYL(System):
         lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
         *,
+        mask: Tensor | None = None,
         draws: Draws | None = None,
     ) -> Terms:
         """Return the training loss by its terms; see ``spyl_loss``, which names the draws.
 
+        A mask like x marks missing entries with 1: they are read as 0 and have no error.
         Raises: InputError as ``posterior``.
         """
-        x = self._clips(x)
-        draws = draws or fresh(generator)
-        return spyl_loss(self, x, check.lengths(lengths, x), draws, contrast=self.contrasting)
+        x, missing = without_missing(self._clips(x), mask)
+        lengths, draws = check.lengths(lengths, x), draws or fresh(generator)
+        return spyl_loss(self, x, lengths, draws, contrast=self.contrasting, missing=missing)
 
     def sample_static(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return static codes (N, S) from N(0, I)."""
@@ -125,7 +136,7 @@ class SPYL(System):
     def _clips(self, x: Tensor) -> Tensor:
         channels = self.settings.channels
         if self.settings.kind == "video":
-            return expect_frames(x, channels)
+            return expect_frames(x, channels, self.settings.size)
         if x.ndim != 3 or x.shape[2] != channels or not x.is_floating_point():
             raise InputError(f"x: got {tuple(x.shape)} of {x.dtype}, expected (B, V, {channels}) of floating point")
         return x

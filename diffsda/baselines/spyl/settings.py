@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from diffsda.baselines.frame_size import PUBLISHED_SIZE, halvings
 from diffsda.baselines.settings import MOST_WIDTH, Settings
 from diffsda.errors import InputError
 
@@ -18,7 +19,7 @@ WEIGHTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SPYLSettings(Settings):
-    """SPYL for frames of 64 x 64 with values from 0 to 1, or for vectors (ours: the released code knows video only)."""
+    """SPYL for square frames with values from 0 to 1, or for vectors (ours: the released code knows video only)."""
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
         **dict.fromkeys(_WIDTHS, (1, MOST_WIDTH)),
@@ -34,9 +35,11 @@ class SPYLSettings(Settings):
     }
 
     kind: Literal["video", "vector"] = "video"
-    """What a frame is: an image (C, 64, 64), or a vector (F,) as in audio and series."""
+    """What a frame is: an image (C, H, H), or a vector (F,) as in audio and series."""
     channels: int = 3
     """Channels C of an image, or features F of a vector."""
+    size: int = PUBLISHED_SIZE
+    """Video: height and width H of a frame, a power of two from 16 to 256."""
     width: int = 64
     """Video: channels of the first convolution. Vectors: a quarter of the decoder's layer width."""
     features: int = 128
@@ -75,6 +78,7 @@ class SPYLSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        halvings(self.size)
         if self.bank is not None and self.negatives is not None and self.negatives > self.bank:
             raise InputError(f"negatives: got {self.negatives} of a bank of {self.bank}, expected at most as many")
 
