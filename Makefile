@@ -59,8 +59,9 @@ bench: $(READY) ## time ours, the published execution and the floor side by side
 aot: $(READY) ## compile every kernel for every GPU generation, no GPU needed: bench/records/aot (half an hour)
 	$(RUN) -m diffsda.bench.aot --jobs 2
 
-readme: $(READY) ## write the README's tables from the records
+readme: $(READY) ## write the tables of the README and of docs from the records
 	$(RUN) -m diffsda.bench.tables README.md
+	$(RUN) -m diffsda.bench.results docs/results.md
 
 gpu: ## tests and benches on a GPU host, from the checkout, without installing; ends within 9 minutes
 	PYTHONPATH=. $(PYTHON) -m diffsda.bench.gpu
