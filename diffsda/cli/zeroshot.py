@@ -66,7 +66,8 @@ class Options(WithSolver):
     like: Path | None = None
     """The prepared folder the model was trained on: settings of spectra are compared with its."""
     noise: Literal["auto", "dynamic", "static", "fresh", "shared", "own"] = "auto"
-    """Start noise of swaps: dynamic (auto), static, fresh, shared; of reconstructions: own (auto), fresh."""
+    """Start noise of swaps: dynamic, static, fresh, shared, or the system's own way (auto; dynamic for diffsda); of
+    reconstructions: own (auto), fresh."""
     figure: Path | None = None
     """Draw the first few clips as a PNG, in the model's form."""
     json: bool = False
@@ -226,9 +227,10 @@ def _reconstruct(
         track=track,
     )
     made = units.back(x, clips.lengths)
+    at_the_model = apart(x, clips)
     x = held.back(made)
     arrays = {"x": x} | ({} if held.original.lengths is None else {"lengths": held.original.lengths})
-    more = {"mse": apart(x, held.original), "mse_at_the_model": apart(made, held.seen)}
+    more = {"mse": apart(x, held.original), "mse_at_the_model": at_the_model}
     print(f"mean squared error {more['mse']:.3g} to the originals, in their units", file=sys.stderr)
     rows = [("real", held.seen.x, held.seen.lengths), ("reconstructed", made, held.seen.lengths)]
     return arrays, rows, more
@@ -252,7 +254,7 @@ def _swap(
             session,
             few[giver],
             few[taker],
-            noise="dynamic" if options.noise == "auto" else options.noise,  # type: ignore[arg-type]
+            noise=None if options.noise == "auto" else options.noise,  # type: ignore[arg-type]
             steps=options.steps,
             seed=options.seed,
             batch=options.batch,
