@@ -23,9 +23,11 @@ from diffsda.header import compare
 from diffsda.model import DiffSDA
 from diffsda.presets import preset as find_preset
 from diffsda.recipe import Recipe
+from diffsda.systems import build, presets, recipe_from_dict
 
 _DEAD = re.compile(r"\.crossattn\.")
 _LARGEST_STATS = 2**26
+_MODALITY = {"dbse-audio": "audio", "dbse-series": "series"}
 
 
 def load_authors(
@@ -69,13 +71,31 @@ def load_authors(
 def _other_system(
     tensors: Mapping[str, Tensor], path: str | Path, system: str, preset: Any, as_published: bool | None
 ) -> Any:
-    """Return another system's model with these weights."""
-    network, _ = network_and_settings(tensors, path, system, preset, as_published)
-    return network
+    """Return another system's model with these weights.
+
+    Source of its recipe: the preset, where it is one; else what the settings say, and defaults.
+    """
+    recipe: Any = dict(presets()).get(preset, preset) if isinstance(preset, str) else preset
+    recipe = recipe if getattr(recipe, "system", None) == system else None
+    network, settings = network_and_settings(tensors, path, system, recipe or preset, as_published)
+    said = settings.to_dict()
+    clips = {"channels": said["channels"]} | ({"size": said["size"]} if network.unit_range else {})
+    if recipe is None:
+        clips |= {"modality": _MODALITY.get(system, "video")}
+        optim = {name: said[name] for name in ("lr", "batch", "epochs")}
+        plain = {"system": system, "name": "imported", "clips": clips, "optim": optim, "settings": said}
+        recipe = recipe_from_dict(plain)
+    else:
+        recipe = recipe.replace(clips=clips, settings=settings)
+    with torch.device("meta"):
+        model: Any = build(recipe)
+    model.system = network
+    model.provenance = network.provenance
+    return model.eval()
 
 
 def from_tensors(
-    tensors: Mapping[str, Tensor],
+    tensors: dict[str, Tensor],
     path: str | Path,
     preset: str | Recipe | None = None,
     stats: str | Path | dict[str, Any] | Whitening | None = None,

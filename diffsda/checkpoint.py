@@ -83,7 +83,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Trainable:
         tensors = safetensors.torch.load_file(path)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
-    model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()}, assign=True)
+    kinds = {k: v.dtype for k, v in model.state_dict().items()}
+    model.load_state_dict({k: v.to(kinds[k]) for k, v in tensors.items()}, assign=True)
     provenance = about.get("provenance")
     model.provenance = provenance if isinstance(provenance, dict) else {}
     return model.to(device).eval()

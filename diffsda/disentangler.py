@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -35,9 +36,19 @@ class Disentangler(ABC):
     recipe: AnyRecipe
     whitening: Whitening | None
     provenance: dict[str, Any]
-    cannot: ClassVar[Mapping[str, str]] = {}
-    policy: ClassVar[StartNoise] = "dynamic"
+    cannot: Mapping[str, str] = MappingProxyType({})
+    policy: StartNoise = "dynamic"
     """Where swaps start from in the system's own evaluation."""
+    stochastic: bool = True
+    """Whether clips start from noise; else they follow from their factors alone."""
+
+    frames_apart: bool = True
+    """Whether each frame follows from its own factors and noise alone, however many there are beside it."""
+
+    @property
+    def shared_noise(self) -> bool:
+        """Whether noise that is drawn is one frame's, the same for all frames of a clip."""
+        return self.recipe.sampling.shared_noise
 
     @abstractmethod
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:

@@ -62,4 +62,7 @@ class GaussianHead(nn.Module):
         mean, logvar = self.mean(h), self.logvar(h)
         if self.squash:
             mean, logvar = (torch.nn.functional.leaky_relu(v, 0.2) for v in (mean, logvar))
+        if mean.dtype in (torch.bfloat16, torch.float16):
+            # Divergences are differences of like numbers: in half precision they would be noise, negative at times.
+            mean, logvar = mean.float(), logvar.float()
         return Gaussian(mean, logvar)

@@ -12,12 +12,15 @@ from torch import Tensor
 from diffsda import check
 from diffsda.baselines.recipe import SystemRecipe
 from diffsda.baselines.registry import network_of
-from diffsda.disentangler import Progress, Seed, StartNoise, blank
+from diffsda.disentangler import Progress, Seed, blank
 from diffsda.errors import InputError
 from diffsda.factors import Factors
 from diffsda.firststage.whiten import Whitening
 from diffsda.terms import Terms
 from diffsda.trainable import Trainable
+
+TOGETHER = ("dbse-audio", "dbse-series")
+"""Systems whose decoder is recurrent over frames."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,18 @@ class Baseline(Trainable):
         self.recipe, self.whitening = recipe, whitening
         self.provenance: dict[str, Any] = {}
         self.system = network_of(recipe.system, recipe.settings)
-        self.cannot = self.system.cannot  # type: ignore[misc]
-        self.policy: StartNoise = self.system.policy  # type: ignore[misc]
+        self.cannot = self.system.cannot
+        self.stochastic = self.system.stochastic
+        self.frames_apart = recipe.system not in TOGETHER
+        self.policy = self.system.policy
+        if self.policy == "shared" and not self.shared_noise:
+            self.policy = "fresh"
         self._terms: dict[str, Tensor] = {}
+
+    @property
+    def shared_noise(self) -> bool:
+        """Whether drawn noise is one frame's for all, as the system's settings say."""
+        return bool(getattr(self.recipe.settings, "shared_noise", False))
 
     @torch.no_grad()
     def sample(
@@ -76,7 +88,8 @@ class Baseline(Trainable):
         held = check.lengths(lengths, like.new_empty(shape))
         with self.evaluating():
             y = self.system.decode(f, given, steps, seed, **self._how(held, progress))
-        return blank(self._outside(y), held)
+        # A last window may be longer than what is left of the clip.
+        return blank(self._outside(y)[:, : shape[1]], held)
 
     @torch.no_grad()
     def invert(

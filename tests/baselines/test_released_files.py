@@ -80,6 +80,39 @@ def test_settings_come_by_name_as_they_are_or_in_a_recipe():
     assert (settings.hardness, settings.size, settings.width) == ("hard", 64, 8)
 
 
+@pytest.mark.parametrize(
+    ("name", "preset", "recipe"),
+    [
+        ("dbse_video", "dbse-mug", ("dbse-mug", 15, 64, 1.5e-3)),
+        ("dbse_video", "mug", ("imported", None, 64, 1.5e-3)),
+        ("dbse_ts", "dbse-icu", ("dbse-icu", 80, None, 1e-3)),
+        ("dbse_ts", None, ("imported", None, None, 1e-3)),
+        ("spyl_video", "spyl-sprites", ("spyl-sprites", 8, 64, 2e-3)),
+    ],
+)
+def test_models_have_the_recipe_of_their_preset_and_the_sizes_of_the_weights(name, preset, recipe):
+    model = diffsda.load_authors(released(name), preset)
+    given = model.recipe
+    assert (given.name, given.clips.frames, given.clips.size, given.optim.lr) == recipe
+    assert given.settings == model.system.settings
+    assert (given.static, given.dynamic) == (model.system.settings.static, model.system.settings.dynamic)
+    assert bool(model.provenance["assumed"]) is (preset is None)
+
+
+def test_a_model_so_read_is_like_any_other(tmp_path):
+    model = diffsda.load_authors(released("dbse_video"))
+    x = 2 * torch.rand(2, 4, 3, 64, 64) - 1
+    y = model.swap(x, x.flip(0))
+    inside = model.system.swap((x + 1) / 2, (x + 1).flip(0) / 2)
+    assert torch.allclose(y, 2 * inside - 1)
+    assert not any(p.is_meta for p in [*model.parameters(), *model.buffers()])
+    path = tmp_path / "model.safetensors"
+    diffsda.save(model, path)
+    again = diffsda.load(path)
+    assert torch.equal(again.swap(x, x.flip(0)), y)
+    assert again.recipe.digest == model.recipe.digest
+
+
 def test_slips_are_mended_on_demand():
     x = torch.randn(2, 16, 10, generator=torch.Generator().manual_seed(0))
     codes = [
