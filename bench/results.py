@@ -1,7 +1,8 @@
 """Write docs/results.md from the stored results of real data: no number there without a file behind it.
 
 ``python -m diffsda.bench.results docs/results.md``. A set's folder in bench/records/results/ holds ``about.json``
-(title, words, the commands that made it, how it was trained, goals) and what `diffsda evaluate` wrote.
+(title, words, the commands that made it, how it was trained, goals) and what `diffsda evaluate` wrote; one in
+bench/records/compare/ the compare.json that `diffsda compare` wrote, beside an about.json of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 
 from diffsda.atomic import atomic_write
 from diffsda.bench.cases import records_folder
+from diffsda.compare.record import NAME as COMPARED
+from diffsda.compare.record import Comparison
+from diffsda.compare.table import caption, notes, table, trials
 from diffsda.errors import DiffSDAError, InputError
 from diffsda.evaluate.record import Result, number
 from diffsda.evaluate.result import Row
@@ -60,16 +64,66 @@ SHAPES: dict[str, tuple[type, str]] = {
 """What about.json may hold; the first three it must."""
 
 
-def page(folder: Path) -> str:
-    """Return the whole page from a folder of sets.
+OURS = "diffsda"
+FIRST = {"joint_accuracy": "joint swap accuracy", "eer_gap": "EER gap"}
+"""What the goal of comparisons is about: column, and its words."""
+LEAST = 2
+"""Sets on which DiffSDA is to be first in all of them that are defined there."""
+COMPARISONS = """## Systems beside each other
 
-    Raises: InputError if there is none, or a file is not usable.
+Written from `bench/records/compare/`, where `diffsda compare` left a record a set: the same clips, pairs, judges, seeds
+and budget for all systems.
+"""
+
+
+def page(folder: Path, compared: Path | None = None) -> str:
+    """Return the whole page from a folder of sets, and one of comparisons where there are any.
+
+    Raises: InputError if there is no set, or a file is not usable.
     """
-    sets = sorted(path.parent for path in folder.glob("*/about.json"))
-    if not sets:
+    parts = _sets(folder)
+    if not parts:
         raise InputError(f"{folder}: holds no set with an about.json, expected results of `diffsda evaluate`")
-    parts = sorted((_about(one) for one in sets), key=lambda pair: pair[1].get("order", 99))
-    return "\n".join([OPENING, *(section(one, about) for one, about in parts)])
+    together = comparisons(compared) if compared is not None else []
+    return "\n".join([OPENING, *(section(one, about) for one, about in parts), *together])
+
+
+def comparisons(folder: Path) -> list[str]:
+    """Return the lines of the comparisons: whether DiffSDA is first, then each set's words and table; none without one.
+
+    Raises: InputError if a file is not usable.
+    """
+    held = [(one, about, Comparison.read(one / COMPARED)) for one, about in _sets(folder)]
+    if not held:
+        return []
+    lines = [COMPARISONS, *firsts([(about["title"], made) for _, about, made in held])]
+    for one, about, made in held:
+        lines += [f"### {about['title']}", "", *about["words"], "", "```sh", *about["commands"], "```", ""]
+        lines += [caption(made), "", table(made), *notes(made)]
+        if (one / "compare.png").is_file():
+            lines += [f"![The same swaps by every system](../bench/records/compare/{one.name}/compare.png)", ""]
+        lines += [*trials(made), *about.get("notes", []), ""]
+    return lines
+
+
+def firsts(held: list[tuple[str, Comparison]]) -> list[str]:
+    """Say on which sets DiffSDA has the best mean of all systems, and whether these are enough."""
+    lines = [f"| set | {' | '.join(f'first in {words}' for words in FIRST.values())} |", "| --- | --- | --- |"]
+    won = 0
+    for title, made in held:
+        found = {metric: made.first(metric) for metric in FIRST}
+        defined = [name for name in found.values() if name is not None]
+        won += bool(defined) and all(name and made.system_of(name) == OURS for name in defined)
+        words = ["not defined" if name is None else name or "shared" for name in found.values()]
+        lines.append(f"| {title} | {' | '.join(words)} |")
+    goal = f"DiffSDA first in {' and in '.join(FIRST.values())}, as far as they are defined, on at least {LEAST} sets"
+    return [*lines, "", f"{goal}: {won} of {len(held)}, {'met' if won >= LEAST else '**missed**'}.", ""]
+
+
+def _sets(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the folders with an about.json, in their order."""
+    found = sorted(path.parent for path in folder.glob("*/about.json"))
+    return sorted((_about(one) for one in found), key=lambda pair: pair[1].get("order", 99))
 
 
 def section(folder: Path, about: dict[str, Any]) -> str:
@@ -149,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("usage: python -m diffsda.bench.results FILE.md", file=sys.stderr)
         return 2
     try:
-        text = page(records_folder() / "results")
+        text = page(records_folder() / "results", records_folder() / "compare")
         atomic_write(words[0], lambda file: file.write(text.encode()))
     except DiffSDAError as error:
         print(f"results: error: {error}", file=sys.stderr)

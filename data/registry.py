@@ -74,6 +74,11 @@ def open_data(
     path = Path(name)
     if path.is_dir():
         return open_prepared(path, split, form, loader=loader, device=device)
+    if len(path.parts) > 1 and path.suffix not in arrays.SUFFIXES and not path.exists():
+        raise InputError(
+            f"{path}: no such file or folder, expected a prepared folder, or a file ending in "
+            f"{', '.join(arrays.SUFFIXES)}"
+        )
     if path.suffix in arrays.SUFFIXES or len(path.parts) > 1 or path.exists():
         return arrays.read(path)
     raise InputError(

@@ -29,6 +29,7 @@ FLOORS = (
     {"tasks", "train"},
     {"evaluate", "baselines"},
     {"report", "export"},
+    {"compare"},
     {"bench"},
     {"cli"},
     {"__main__"},

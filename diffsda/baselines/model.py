@@ -157,6 +157,7 @@ class Baseline(Trainable):
         Raises: InputError as ``forward``.
         """
         x = self._clips(x)
+        lengths = check.lengths(lengths, x)
         how: dict[str, Any] = {}
         if mask is not None:
             if not self.system.masks:
@@ -165,7 +166,10 @@ class Baseline(Trainable):
                     "and leave out the mask"
                 )
             how["mask"] = check.mask(mask, x)
-        return self.system.loss(self._inside(x), check.lengths(lengths, x), generator, **how)
+        x, lengths = self._whole(x, lengths)
+        if how.get("mask") is not None:
+            how["mask"] = self._whole(how["mask"], lengths)[0]
+        return self.system.loss(self._inside(x), lengths, generator, **how)
 
     def named_terms(self) -> dict[str, Tensor]:
         """Return the terms of the last training loss, detached."""
@@ -176,8 +180,17 @@ class Baseline(Trainable):
         self.system.epoch = epoch
 
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:
-        f = self.system.encode(self._inside(x), lengths)
-        return Factors(f.static, f.dynamic.repeat_interleave(self._window, 1))
+        f = self.system.encode(*self._whole(self._inside(x), lengths))
+        return Factors(f.static, f.dynamic.repeat_interleave(self._window, 1)[:, : x.shape[1]])
+
+    def _whole(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Pad clips to whole windows; what is added is beyond their lengths."""
+        more = -x.shape[1] % self._window
+        if not more:
+            return x, lengths
+        if lengths is None:
+            lengths = torch.full((len(x),), x.shape[1], device=x.device)
+        return torch.cat([x, x.new_zeros(len(x), more, *x.shape[2:])], 1), lengths
 
     def _like(self) -> Tensor:
         return next(self.parameters())

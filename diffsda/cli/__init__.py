@@ -26,6 +26,7 @@ VERBS = {
     "interpolate": "walk from one clip's factors to another's",
     "lengthen": "make clips of more frames than they have",
     "evaluate": "score models by the papers' protocols, over seeds, beside the papers' rows",
+    "compare": "set systems beside each other: trained alike, scored alike, in one table and one figure",
     "report": "put a training run on one page: curves, pictures, films, scores",
     "infer": "do one of these for a job of many clips; stop and go on, in parts, on several processes",
     "export": "write a model as ONNX files, engines or a server's repository; compare runtimes",
@@ -68,8 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         if package == "diffsda":
             return _unexpected(name, error)
         return _fail(name, f"{package} is not installed: {_pip(package)} (see `diffsda doctor`)", 3)
-    except KeyboardInterrupt:
-        return _fail(name, "interrupted", 130)
+    except KeyboardInterrupt as stop:
+        return _fail(name, str(stop) or "interrupted", 130)
     except BrokenPipeError:
         # The reader went away (head, less); there is no one left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

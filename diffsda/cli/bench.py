@@ -14,7 +14,8 @@ import tyro
 
 from diffsda.cli.options import parse
 from diffsda.errors import InputError
-from diffsda.presets import preset
+from diffsda.recipe import Recipe
+from diffsda.systems import preset
 
 FOLDER = Path("runs/bench")
 """Where records go that nobody named."""
@@ -63,6 +64,10 @@ def run(argv: list[str]) -> int:
         if value is not None and value < 1:
             raise InputError(f"--{name}: got {value}, expected a whole number of at least 1")
     recipe = preset(options.preset)
+    if not isinstance(recipe, Recipe):
+        raise InputError(
+            f"preset: got {options.preset} of {recipe.system}, expected one of diffsda: bench knows no other"
+        )
     if options.steps is not None:
         recipe = recipe.replace(sampling={"steps": options.steps})
     if options.compile and options.route not in ("auto", "compile"):

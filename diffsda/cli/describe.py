@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +70,7 @@ def describe(path: Path) -> dict[str, Any]:
     path = newest(path)
     header = read_header(path)
     ours = header.ours() or {}
+    kind = next((name for name in KINDS if name in ours), None)
     what = next((names for name, names in KINDS.items() if name in ours), None)
     if what is None:
         raise CheckpointError(f"{path}: got a safetensors file without a recipe, expected one saved by this program")
@@ -76,9 +79,32 @@ def describe(path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "tensors": len(header.tensors),
         "values": header.parameters,
+        **(_system(ours["recipe"], header.tensors) if kind == "recipe" else {}),
         **{name: ours.get(name) for name in what},
         "provenance": ours.get("provenance", {}),
     }
+
+
+CANNOT = {
+    "divid": {
+        "sample_static": "its paper gives it no prior over static codes",
+        "sample_dynamic": "its paper gives it no prior over dynamic codes",
+    }
+}
+"""What a system says it cannot do, task -> why, written out again, since its file needs torch."""
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked", ".freqs")
+"""What names of tensors end with that are measured or given, not trained."""
+
+
+def _system(recipe: Any, tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Any]:
+    """Return the system of a model, its parameters, and, of another than ours, what it cannot do."""
+    name = recipe.get("system", "diffsda") if isinstance(recipe, dict) else "diffsda"
+    trained = [shape for key, (_, shape) in tensors.items() if not key.endswith(STATISTICS)]
+    about: dict[str, Any] = {"system": name, "parameters": sum(math.prod(shape) for shape in trained)}
+    if name != "diffsda":
+        ours = dict.fromkeys(("export", "bench"), "for diffsda alone")
+        about["cannot"] = {**CANNOT.get(name, {}), **ours} if isinstance(name, str) else ours
+    return about
 
 
 def _exported(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from diffsda.errors import InputError
 if TYPE_CHECKING:
     from diffsda.cli.evaluate import Options
     from diffsda.data.clip import Clips
+    from diffsda.disentangler import Disentangler
     from diffsda.evaluate.job import Job
     from diffsda.evaluate.judges.shelf import Shelf
     from diffsda.evaluate.protocols import Protocol
@@ -25,21 +26,25 @@ if TYPE_CHECKING:
 
 
 class Evaluation:
-    """One protocol over models and seeds."""
+    """One protocol over models and seeds.
 
-    def __init__(self, options: Options, wanted: Protocol, out: Path) -> None:
+    ``parts`` are clips to fit on and to score instead of those the options name, as people have them.
+    """
+
+    def __init__(self, options: Options, wanted: Protocol, out: Path, parts: tuple[Clips, Clips] | None = None) -> None:
         import diffsda
         from diffsda.cli.clips import open_session
+        from diffsda.cli.evaluation_checks import all_different, kept_pairs, own_settings
         from diffsda.cli.units import Units
         from diffsda.evaluate.judges.shelf import Shelf
         from diffsda.evaluate.pairs import fingerprint
-        from diffsda.evaluate.pairs import read as read_pairs
         from diffsda.evaluate.roles import roles
         from diffsda.evaluate.run import key_of
         from diffsda.header import newest
         from diffsda.train.parallel import join
 
         self.options, self.wanted = options, wanted
+        self.settings = own_settings(wanted, _named("--set", options.set), options.draw_pairs)
         self.cache = options.cache or out.parent / "judged"
         files = {name: Path(path) for name, path in _words("--judge-file", options.judge_file).items()}
         self.shelf: Shelf = Shelf(
@@ -49,25 +54,20 @@ class Evaluation:
             device=str(join(options.device).device),
         )
         self.sessions = [open_session(path, options) for path in options.models]
+        _one_system(options.models, self.sessions)
+        known = [
+            _about(path, session, options.prior) for path, session in zip(options.models, self.sessions, strict=True)
+        ]
+        all_different(known)
         self.units = [Units.of(session, options) for session in self.sessions]
         self.folder = Path(options.data) if Path(options.data).is_dir() else None
-        self.fit, self.test = self._open()
+        self.fit, self.test = self._open() if parts is None else parts
         self.parts: dict[int, tuple[Clips, Clips]] = {}
         self.name = _set_name(self.folder, self.test)
         self.static, self.dynamic = roles(self.name, tuple(self.test.labels), options.static, options.dynamic)
-        self.settings = wanted.checked(_named("--set", options.set))
-        if options.draw_pairs is not None:
-            self.settings |= wanted.checked({"pairs": options.draw_pairs})
-        self.pairs = (
-            None
-            if options.pairs is None
-            else read_pairs(options.pairs, self.test, folder=self.folder, split=options.split)
-        )
+        self.pairs = kept_pairs(options, self.test, self.folder)
         self.about = {
-            "models": [
-                _about(path, session, options.prior)
-                for path, session in zip(options.models, self.sessions, strict=True)
-            ],
+            "models": known,
             "data": {
                 "name": self.name,
                 "split": options.split,
@@ -81,7 +81,6 @@ class Evaluation:
             "options": {
                 name: getattr(options, name)
                 for name in (
-                    "noise",
                     "steps",
                     "as_published",
                     "as_is",
@@ -94,7 +93,8 @@ class Evaluation:
                     "set",
                     "draw_pairs",
                 )
-            },
+            }
+            | {"noise": options.noise or self.sessions[0].policy},
             "labels": {"static": list(self.static), "dynamic": list(self.dynamic)},
             "diffsda": diffsda.__version__,
         }
@@ -103,16 +103,19 @@ class Evaluation:
     def result(self, journal: Journal) -> Result:
         """Score every model with every seed."""
         import diffsda
+        from diffsda.cli.forecast import forecasting
         from diffsda.cli.progress import solver_bar
         from diffsda.evaluate.published import published
         from diffsda.evaluate.record import Result
         from diffsda.evaluate.run import evaluate
 
-        began = time.perf_counter()
-        with solver_bar(self.wanted.name) as track:
-            rows = evaluate(
-                lambda model, seed: self._score(model, seed, track), len(self.sessions), self.options.seeds, journal
-            )
+        began, seeds, models = time.perf_counter(), self._seeds(), len(self.sessions)
+        times = " and ".join(
+            f"each of {count} {word}" for count, word in ((len(seeds), "seeds"), (models, "models")) if count > 1
+        )
+        with solver_bar(self.wanted.name) as bar:
+            track = forecasting(bar, self.wanted.name, self.options.batch, times)
+            rows = evaluate(lambda model, seed: self._score(model, seed, track), models, seeds, journal)
         import torch
 
         return Result(
@@ -121,16 +124,30 @@ class Evaluation:
             about=self.wanted.about,
             data=self.name,
             rows=rows,
-            seeds=self.options.seeds,
+            seeds=seeds,
             published=[row.to_dict() for row in published(self.wanted.name, self.name)],
             judges=_judges(rows),
             provenance={
                 **self.about,
+                "key": self.key,
                 "execution": self.sessions[0].report(),
                 "seconds": round(time.perf_counter() - began, 1),
                 "versions": {"diffsda": diffsda.__version__, "torch": str(torch.__version__)},
             },
         )
+
+    def _seeds(self) -> tuple[int, ...]:
+        """Return the seeds that are scored: of a protocol that draws nothing the first, which stands for all."""
+        from diffsda.tasks.batches import silent
+
+        seeds = self.options.seeds
+        if len(seeds) < 2 or self.wanted.draws(self.job(0, seeds[0], silent)):
+            return seeds
+        print(
+            f"note: {self.wanted.name} draws nothing here, so that no seed changes it: seed {seeds[0]} stands for all",
+            file=sys.stderr,
+        )
+        return seeds[:1]
 
     def _score(self, model: int, seed: int, track: Track) -> list[Row]:
         job = self.job(model, seed, track)
@@ -181,7 +198,9 @@ class Evaluation:
 
     def _open(self) -> tuple[Clips, Clips]:
         """Return the clips that are fitted on and those that are scored, as people have them."""
+        from diffsda.cli.evaluation_checks import kept_apart
         from diffsda.data.registry import open_clips
+        from diffsda.train.data import fits
 
         options, form = self.options, self.units[0].form
         test = open_clips(options.data, options.split, form)
@@ -192,8 +211,9 @@ class Evaluation:
             fit, test = _halves(test)
         else:
             fit = open_clips(options.data, "train", form)
-        if fit.fingerprint() == test.fingerprint():
-            raise InputError("--fit: got the clips that are scored, expected others: judges fitted on them would know")
+        for part in (test, fit):
+            fits(part, self.units[0].recipe.replace(clips=form))
+        kept_apart(fit, test, options)
         if options.fit is not None and (shared := _shared(fit, test)):
             print(
                 f"warning: {shared} of the {len(test)} clips that are scored are among those of --fit", file=sys.stderr
@@ -209,6 +229,17 @@ class Evaluation:
         if self.options.prior is None and not place(path, None).is_file():
             return None
         return open_prior(path, self.options.prior, self.sessions[model]._like().device)
+
+
+def _one_system(paths: tuple[str, ...], sessions: list[Disentangler]) -> None:
+    """Refuse models of several systems, whose rows are not of the same swaps."""
+    systems = [session.recipe.system for session in sessions]
+    for path, system in zip(paths, systems, strict=True):
+        if system != systems[0]:
+            raise InputError(
+                f"MODEL: got {path}, a model of {system}, beside {paths[0]} of {systems[0]}, expected models trained "
+                "alike; `diffsda compare` sets systems beside each other"
+            )
 
 
 def _halves(clips: Clips) -> tuple[Clips, Clips]:

@@ -16,8 +16,8 @@ from diffsda.errors import InputError
 if TYPE_CHECKING:
     from diffsda.cli.units import Units
     from diffsda.disentangler import Disentangler
-    from diffsda.prior.latent import LatentPrior
     from diffsda.tasks.batches import Track
+    from diffsda.tasks.own_prior import FactorPrior
 
 MOST = 6
 """Clips drawn."""
@@ -32,7 +32,8 @@ class Options(WithSolver):
     out: Path
     """File for the clips, in the units of the clips the model was trained on."""
     prior: Path | None = None
-    """The model's prior; left open, prior.safetensors in the run folder."""
+    """The model's prior; left open, prior.safetensors in the run folder, or else the system's own (the word own) where
+    it has one."""
     count: int | None = None
     """Clips to make; left open, 16, or with --swap one for each clip of --data."""
     swap: Literal["static", "dynamic"] | None = None
@@ -40,7 +41,8 @@ class Options(WithSolver):
     data: str | None = None
     """Clips to swap a factor of: a file, a prepared folder, or the name of a data set."""
     frames: int | None = None
-    """Take the first V frames of the clips in --data; for clips longer than what the prior was trained on."""
+    """With --swap: take the first V frames of the clips in --data; for clips longer than what the prior was trained on.
+    Else, for a system's own prior: frames of the clips to make; left open, those of the recipe."""
     noise: Literal["auto", "own", "fresh", "shared"] = "auto"
     """Start noise: drawn (fresh), one frame's for all (shared), or with --swap the clip's own stochastic code. Auto is
     what the recipe says; own for --swap static, fresh for --swap dynamic."""
@@ -59,17 +61,23 @@ def run(argv: list[str]) -> int:
     options = parse(Options, argv, "generate", "Make clips whose factors come from the model's prior.")
     _check(options)
     from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_session
-    from diffsda.cli.priors import drawable, open_prior, place
+    from diffsda.cli.priors import drawable, open_drawing, prior_words
     from diffsda.cli.progress import solver_bar
     from diffsda.cli.units import Units
     from diffsda.data.arrays import write
+    from diffsda.tasks.own_prior import OwnPrior, called
 
     fresh_file(options.out, overwrite=options.overwrite)
     check_seed(options.seed)
     if options.figure is not None:
         fresh_figure(options.figure, overwrite=options.overwrite)
     session = open_session(options.model, options)
-    prior = open_prior(options.model, options.prior, session._like().device)
+    # A swap's clips say how many frames are drawn, once they are read.
+    prior = open_drawing(options.model, options.prior, session, options.frames if options.swap is None else 2)
+    if options.swap is None and options.frames is not None and not isinstance(prior, OwnPrior):
+        raise InputError(
+            "--frames: clips from the prior have the prior's number of frames; expected it with --swap only"
+        )
     units = Units.of(session, options)
     if options.figure is not None:
         drawable(units)
@@ -82,7 +90,7 @@ def run(argv: list[str]) -> int:
     about = {
         "out": str(options.out),
         "clips": len(arrays["x"]),
-        "prior": str(place(options.model, options.prior)),
+        "prior": prior_words(options.model, options.prior, prior),
         "swap": options.swap,
         "execution": session.report(),
     }
@@ -96,7 +104,7 @@ def run(argv: list[str]) -> int:
             options.figure,
             recipe=session.recipe.digest,
             seed=options.seed,
-            prior=prior.recipe.digest,
+            prior=called(prior),
             swap=options.swap,
             execution=session.report(),
         )
@@ -116,14 +124,10 @@ def _check(options: Options) -> None:
         )
     if options.swap is None and options.noise == "own":
         raise InputError("--noise: got own, expected fresh or shared: clips that are all new have no stochastic code")
-    if options.swap is None and options.frames is not None:
-        raise InputError(
-            "--frames: clips from the prior have the prior's number of frames; expected it with --swap only"
-        )
 
 
 def _generate(
-    session: Disentangler, prior: LatentPrior, units: Units, options: Options, track: Track
+    session: Disentangler, prior: FactorPrior, units: Units, options: Options, track: Track
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     from diffsda.tasks.generate import generate
 
@@ -145,11 +149,12 @@ def _generate(
 
 
 def _swap(
-    session: Disentangler, prior: LatentPrior, units: Units, options: Options, track: Track
+    session: Disentangler, prior: FactorPrior, units: Units, options: Options, track: Track
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     import numpy as np
 
     from diffsda.tasks.generate import unconditional_swap
+    from diffsda.tasks.own_prior import OwnPrior
     from diffsda.tasks.pool import cut
 
     assert options.data is not None
@@ -159,6 +164,8 @@ def _swap(
         clips, _ = cut(clips, options.frames)
     if options.count is not None:
         clips = clips.select(slice(0, options.count))
+    if isinstance(prior, OwnPrior):
+        prior = OwnPrior(prior.model, clips.frames)
     x = unconditional_swap(
         session,
         prior,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from diffsda.disentangler import Disentangler
     from diffsda.export.infer import Task
     from diffsda.export.infer.pixels import Pixels
-    from diffsda.prior.latent import LatentPrior
     from diffsda.recipe import Clips as Form
+    from diffsda.tasks.own_prior import FactorPrior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,14 @@ class Options:
     tile: int | None = None
     """Clips worked on at once; left open, what suits the model and the device."""
     noise: Literal["own", "fresh", "dynamic", "static", "shared", "recipe"] | None = None
-    """Start noise. reconstruct: own (usual) or fresh. swap: dynamic (usual), static, fresh or shared. generate: recipe
-    (usual), fresh or shared."""
+    """Start noise. reconstruct: own (usual) or fresh. swap: dynamic, static, fresh or shared; usual is the system's own
+    way, dynamic for diffsda. generate: recipe (usual), fresh or shared."""
     first_stage: str | None = None
     """For a model of latents: the first stage they were made with (a file, a run, or the exported folder), so that
     clips are pixels here; results are bytes."""
     prior: Path | None = None
-    """generate, traverse: the model's prior; left open, prior.safetensors in the run folder, or the exported one."""
+    """generate, traverse: the model's prior; left open, prior.safetensors in the run folder, or the exported one,
+    or else the system's own (the word own) where it has one."""
     prior_steps: int | None = None
     """generate: steps of the prior's sampler; left open, the prior's own number."""
     factor: Literal["static", "dynamic"] = "static"
@@ -63,8 +64,8 @@ class Options:
     """traverse: how far to go; 0 is the clip's reconstruction."""
     basis: Path | None = None
     """traverse: a file with components, as `diffsda traverse` writes it; left open, found in samples of the prior."""
-    samples: int = 2**15
-    """traverse: samples of the prior to find components in."""
+    samples: int | None = None
+    """traverse: samples of the prior to find components in; left open, 32768, or 2048 of a system's own prior."""
     write: Literal["npz", "mp4"] = "npz"
     """What results are kept as; mp4 is for clips of pictures, a traversal's side by side."""
     fps: float = 25.0
@@ -167,13 +168,13 @@ def _form(model: str) -> Form | None:
     from diffsda.errors import DiffSDAError
     from diffsda.export import manifest
     from diffsda.header import newest, read_header
-    from diffsda.recipe import Recipe
+    from diffsda.systems import recipe_from_dict
 
     try:
         if (Path(model) / manifest.NAME).is_file():
             return manifest.read(model).recipe.clips
         about = read_header(newest(model)).ours()
-        return None if about is None else Recipe.from_dict(about["recipe"]).clips
+        return None if about is None else recipe_from_dict(about["recipe"]).clips
     except (DiffSDAError, KeyError, TypeError, AttributeError):
         return None
 
@@ -209,33 +210,38 @@ def _task(session: Disentangler, options: Options) -> Task:
     """Return the task with what it alone needs."""
     from diffsda.export.infer.basis import from_prior, read_basis
     from diffsda.export.infer.tasks import task_named
+    from diffsda.tasks.own_prior import pool_size
 
     own: dict[str, Any] = {}
     if options.task == "generate":
         prior, digest = _prior(session, options)
         own = {"prior": prior, "prior_digest": digest, "prior_steps": options.prior_steps}
     elif options.task == "traverse":
-        encoder = session.recipe.encoder
+        recipe = session.recipe
         if options.basis is not None:
-            width = encoder.static if options.factor == "static" else encoder.dynamic
+            width = recipe.static if options.factor == "static" else recipe.dynamic
             basis = read_basis(options.basis, options.factor, width)
         else:
             prior, _ = _prior(session, options)
-            basis = from_prior(prior, options.factor, options.component, samples=options.samples, seed=options.seed)
+            many = pool_size(prior, options.samples)
+            basis = from_prior(prior, options.factor, options.component, samples=many, seed=options.seed)
         own = {"basis": basis, "component": options.component, "alphas": options.alphas}
     return task_named(options.task, session, noise=options.noise, steps=options.steps, **own)
 
 
-def _prior(session: Disentangler, options: Options) -> tuple[LatentPrior, str]:
+def _prior(session: Disentangler, options: Options) -> tuple[FactorPrior, str]:
     """Return the prior of a model, and a digest that names it."""
-    from diffsda.cli.priors import open_prior, place
+    from diffsda.cli.priors import open_drawing, place
     from diffsda.export import manifest
     from diffsda.export.parts import ExportedPrior
     from diffsda.export.session import ExportedSession
+    from diffsda.tasks.own_prior import OWN, OwnPrior
 
     if options.prior is None and isinstance(session, ExportedSession) and session.manifest.prior is not None:
         return ExportedPrior(session), session.manifest.graphs["prior"].digest
-    prior = open_prior(options.model, options.prior, session._like().device)
+    prior = open_drawing(options.model, options.prior, session)
+    if isinstance(prior, OwnPrior):
+        return prior, f"{OWN}, {prior.frames} frames"
     return prior, manifest.sha256(place(options.model, options.prior))
 
 

@@ -42,7 +42,8 @@ class Options(WithSolver):
     count: int | None = None
     """Clips, the first ones; left open, all of them."""
     prior: Path | None = None
-    """The model's prior, for --how prior; left open, prior.safetensors in the run folder."""
+    """The model's prior, for --how prior; left open, prior.safetensors in the run folder, or else the
+    system's own (the word own) where it has one."""
     prior_steps: int | None = None
     """Steps of the prior's sampler; left open, the prior's own number."""
     overlap: int | None = None
@@ -60,7 +61,7 @@ def run(argv: list[str]) -> int:
     options = parse(Options, argv, "lengthen", "Decode more frames than clips have.")
     _check(options)
     from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_session
-    from diffsda.cli.priors import drawable, open_prior
+    from diffsda.cli.priors import drawable, open_drawing
     from diffsda.cli.progress import solver_bar
     from diffsda.cli.units import Units
     from diffsda.data.arrays import write
@@ -76,7 +77,7 @@ def run(argv: list[str]) -> int:
         drawable(units)
     windows = None
     if options.how == "prior":
-        prior = open_prior(options.model, options.prior, session._like().device)
+        prior = open_drawing(options.model, options.prior, session)
         windows = Windows(prior, options.overlap, options.prior_steps)
     clips = units.open(options.data, options.split)
     if options.count is not None:

@@ -52,6 +52,11 @@ class WithSolver(WithModel):
     """Clip i draws from seed + i."""
 
 
+KINDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path", "True": "True or False"}
+"""What the parser calls a kind of value, and what people do."""
+QUOTED = r"'[^']*'|\"[^\"]*\""
+
+
 def parse(kind: type[Kind], argv: list[str], verb: str, description: str, default: Any = None) -> Kind:
     """Read the options of a verb.
 
@@ -87,4 +92,24 @@ def _plain(text: str, verb: str) -> str:
         taken = f"; expected {said[place + 1]}" if place + 1 < len(said) else ""
         said = said[:place]
     words = " ".join(said).split("For full helptext")[0].strip().rstrip(".")
+    if wrong := re.match(r"Error parsing (--[\w.-]+): .*?(\[['\"].*?['\"]\]|'[^']*'|\"[^\"]*\")", words):
+        option, given = wrong.groups()
+        return f"{option}: got {', '.join(re.findall(QUOTED, given))}{_values(taken)}; see `diffsda {verb} --help`"
+    if choice := re.match(r"invalid choice (.+) for argument '(--[\w.-]+)'\. Expected one of \((.+)\)$", words):
+        given, option, known = choice.groups()
+        names = re.findall(QUOTED, known)
+        # Options that may be left open come in the order of a set, which differs from run to run.
+        names = sorted(set(names) - {"'None'"}) if "'None'" in names else names
+        return f"{option}: got {given}, expected one of {', '.join(names)}; see `diffsda {verb} --help`"
     return f"{words}{taken}; see `diffsda {verb} --help`"
+
+
+def _values(taken: str) -> str:
+    """Return what an option takes in words, the parser's own name for it behind them; nothing if that is not known."""
+    found = re.match(r"; expected --\S+ (.+)", taken)
+    if found is None:
+        return taken
+    plain = found[1].removeprefix("{None}|")
+    kinds = [KINDS[kind] for kind in KINDS if re.search(rf"\b{kind}\b", found[1])]
+    several = ", one or several" if "[" in found[1] else ""
+    return f", expected {kinds[0]}{several} ({plain})" if kinds else f", expected {plain}"

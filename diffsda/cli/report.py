@@ -58,8 +58,10 @@ def run(argv: list[str]) -> int:
     out = Path(options.run) / "report.html" if options.out is None else options.out
     _check(options, out)
     import matplotlib  # noqa: F401  # missing, it shows here and not after the work
+    import torch
 
     from diffsda.cli.clips import check_seed, fresh, open_session
+    from diffsda.cli.priors import own_prior
     from diffsda.cli.progress import solver_bar
     from diffsda.cli.units import Units
     from diffsda.header import read_header
@@ -80,8 +82,8 @@ def run(argv: list[str]) -> int:
     video = held.recipe.video
     films, filmless = films_or_why(options.video and video)
     notes = [words for words in (stale, filmless) if words]
-    for words in notes:
-        print(f"note: {words}", file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     subject = Subject(
         model=session,
         back=units.back,
@@ -95,8 +97,12 @@ def run(argv: list[str]) -> int:
         about={"recipe": held.recipe.digest, "checkpoint": held.digest[:12], "step": held.step},
     )
     parameters = read_header(held.weights).parameters
+    if isinstance(session, torch.nn.Module):
+        parameters = sum(p.numel() for p in session.parameters())  # Without what norms have measured.
+    own = own_prior(session, held.recipe.clips.frames or (brought.clips.frames if brought else None))
+    words = " ".join(notes)
     sections = report_sections(
-        held, subject, parameters, brought=brought, prior=prior, count=options.count, note=" ".join(notes)
+        held, subject, parameters, brought=brought, prior=prior, own=own, count=options.count, note=words
     )
     title = f"{held.recipe.name}: {held.folder.resolve().name}"
     write_page(out, title, sections, footer=footer(held, subject, brought, prior), contents=True)

@@ -25,14 +25,16 @@ class Options(WithSolver):
     """Clips that lend their dynamics: as many, or one of either, or any number with --grid."""
     out: Path
     """File for the swapped clips, in the units they came in."""
-    noise: Literal["dynamic", "static", "fresh", "shared"] = "dynamic"
-    """Where the start noise comes from: the dynamics donor's or the static donor's stochastic code, or drawn."""
+    noise: Literal["auto", "dynamic", "static", "fresh", "shared"] = "auto"
+    """Where the start noise comes from: the dynamics donor's or the static donor's stochastic code, or drawn (fresh;
+    one frame's for all: shared). auto is the system's own way: dynamic for diffsda, shared for divid; others draw none.
+    """
     grid: bool = False
     """Swap every static donor with every dynamics donor."""
     figure: Path | None = None
     """Draw the swaps of the first few donors as a PNG grid."""
     json: bool = False
-    """Print JSON instead of the path: out, clips, and how the model was run."""
+    """Print JSON instead of the path: out, clips, the start noise, and how the model was run."""
 
 
 def run(argv: list[str]) -> int:
@@ -53,7 +55,8 @@ def run(argv: list[str]) -> int:
     static = units.open(options.static, options.split)
     dynamic = units.open(options.dynamic, options.split)
     giver, taker = pairs(len(static), len(dynamic), grid=options.grid)
-    solver = {"noise": options.noise, "steps": options.steps, "seed": options.seed, "batch": options.batch}
+    noise = session.policy if options.noise == "auto" else options.noise
+    solver = {"noise": noise, "steps": options.steps, "seed": options.seed, "batch": options.batch}
     with solver_bar("swap") as track:
         x = swap(session, static.select(giver), dynamic.select(taker), track=track, **solver)  # type: ignore[arg-type]
     lengths = None if dynamic.lengths is None else dynamic.lengths[taker]
@@ -61,7 +64,7 @@ def run(argv: list[str]) -> int:
     if lengths is not None:
         arrays["lengths"] = lengths
     write(options.out, {"x": arrays["x"]} if options.out.suffix == ".npy" else arrays, overwrite=options.overwrite)
-    about = {"out": str(options.out), "clips": len(x), "execution": session.report()}
+    about = {"out": str(options.out), "clips": len(x), "noise": noise, "execution": session.report()}
     print(json.dumps(about) if options.json else options.out)
     if options.figure is not None:
         from diffsda.report.swaps import draw_swaps
@@ -71,7 +74,7 @@ def run(argv: list[str]) -> int:
             static,
             dynamic,
             options.figure,
-            noise=options.noise,
+            noise=noise,
             steps=options.steps,
             seed=options.seed,
             back=units.back,

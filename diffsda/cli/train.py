@@ -101,7 +101,8 @@ _HOW: Any = {"frozen": True, "kw_only": True}
 
 def _parsed(kind: Any, words: list[str], default: Any, what: str) -> Any:
     about = f"{what} Presets: {listed()}; or a recipe.json."
-    return parse(tyro.conf.AvoidSubcommands[kind], words, "train PRESET", about, default=default)
+    flat: Any = tyro.conf.AvoidSubcommands
+    return parse(flat[kind], words, "train PRESET", about, default=default)
 
 
 def _recipe(name: str) -> AnyRecipe:

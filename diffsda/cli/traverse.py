@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from diffsda.cli.units import Units
     from diffsda.disentangler import Disentangler
     from diffsda.factors import Factors
-    from diffsda.prior.latent import LatentPrior
     from diffsda.tasks.batches import Track
+    from diffsda.tasks.own_prior import FactorPrior
     from diffsda.tasks.traverse import Components
 
 ROWS = 8
@@ -39,12 +39,13 @@ class Options(WithSolver):
     data: str | None = None
     """Clips to start from: a file, a prepared folder, or the name of a data set; left open, samples of the prior."""
     prior: Path | None = None
-    """The model's prior; left open, prior.safetensors in the run folder if it is there."""
+    """The model's prior; left open, prior.safetensors in the run folder if it is there; own is the
+    system's own prior, where it has one, and taken where there is neither a file nor --data."""
     pool: Literal["auto", "prior", "data"] = "auto"
     """Where components are found: in samples of the prior (the paper), or in the encoded clips of --data; auto is the
     prior where there is one."""
-    samples: int = 2**15
-    """Samples of the prior to find components in."""
+    samples: int | None = None
+    """Samples of the prior to find components in; left open, 32768, or 2048 of a system's own prior."""
     factor: Literal["static", "dynamic"] = "static"
     """What to walk in; dynamic factors are moved alike in every frame."""
     components: int = 3
@@ -67,7 +68,8 @@ def run(argv: list[str]) -> int:
     if options.out.suffix == ".npy":
         raise InputError(f"--out: got {options.out}, expected .npz or .safetensors: there are several arrays to keep")
     for name in ("count", "components", "samples"):
-        if getattr(options, name) < 1:
+        value = getattr(options, name)
+        if value is not None and value < 1:
             raise InputError(f"--{name}: got {getattr(options, name)}, expected at least 1")
     from diffsda.cli.clips import check_seed, fresh_figure, fresh_file, open_session
     from diffsda.cli.priors import drawable
@@ -120,37 +122,40 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _prior(options: Options, session: Disentangler) -> LatentPrior | None:
+def _prior(options: Options, session: Disentangler) -> FactorPrior | None:
     """Return the prior components are found in, or None for the clips' own factors.
 
     Raises: InputError if there is neither, or the prior is another model's.
     """
-    from diffsda.cli.priors import open_prior, place
+    from diffsda.cli.priors import open_drawing, place
 
     if options.pool == "data" or (
         options.pool == "auto" and options.prior is None and not place(options.model, None).is_file()
     ):
+        if options.data is None and options.pool == "auto" and session.recipe.system != "diffsda":
+            return open_drawing(options.model, None, session)
         if options.data is None:
             raise InputError(
                 f"--data: got nothing and no prior ({place(options.model, None)} is not there), expected clips, or "
                 f"a prior from `diffsda train-prior {options.model} --data ...`"
             )
         return None
-    return open_prior(options.model, options.prior, session._like().device)
+    return open_drawing(options.model, options.prior, session)
 
 
 def _prepare(
-    options: Options, session: Disentangler, units: Units, prior: LatentPrior | None, track: Track
+    options: Options, session: Disentangler, units: Units, prior: FactorPrior | None, track: Track
 ) -> tuple[Factors, Tensor, np.ndarray | None, Components]:
     """Return where to start from (factors, start noise, lengths) and the components to walk along."""
     from diffsda.edm.noise import SampleNoise
     from diffsda.tasks.generate import frame_shape
+    from diffsda.tasks.own_prior import pool_size
     from diffsda.tasks.pool import gather
     from diffsda.tasks.traverse import components, starts
 
     clips = None if options.data is None else units.open(options.data, options.split)
     if prior is not None:
-        drawn = prior.sample(options.samples, options.seed, steps=options.prior_steps, track=track)
+        drawn = prior.sample(pool_size(prior, options.samples), options.seed, steps=options.prior_steps, track=track)
         within = None
     else:
         assert clips is not None
@@ -162,7 +167,7 @@ def _prepare(
     assert prior is not None
     f = prior.sample(options.count, options.seed, steps=options.prior_steps)
     shape = (options.count, f.frames, *frame_shape(session))
-    shared = session.recipe.sampling.shared_noise
+    shared = session.shared_noise
     return f, SampleNoise(options.seed, shape, like=session._like(), shared=shared)(), None, found
 
 

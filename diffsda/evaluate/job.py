@@ -44,8 +44,8 @@ class Job:
     seed: int = 0
     steps: int | None = None
     batch: int = 64
-    noise: StartNoise = "dynamic"
-    """Where swaps start from."""
+    noise: StartNoise | None = None
+    """Where swaps start from; left open, as in the model's own evaluation (its ``policy``)."""
     pairs: tuple[Array, Array] | None = None
     """Rows of ``test`` in pairs: x and its partner; left out, a protocol draws its own from ``seed``."""
     originals: Array | None = None
@@ -60,6 +60,11 @@ class Job:
     track: Track = silent
     options: dict[str, Any] = field(default_factory=dict)
     """A protocol's own settings."""
+
+    @property
+    def start(self) -> StartNoise:
+        """Where swaps start from."""
+        return self.model.policy if self.noise is None else self.noise
 
     def label(self, name: str, part: str = "test") -> Array:
         """Return a label (N,) of the clips of a part.

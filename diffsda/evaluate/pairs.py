@@ -29,6 +29,11 @@ COUNT = 500
 OWN = "test_pairs.jsonl"
 """The list that a prepared folder has of its own."""
 COLUMNS = ["first", "second"]
+"""Rows of the clip that lends the static factor, and of the one that lends the dynamics."""
+MADE = (
+    "`diffsda evaluate ... --save-pairs PATH.csv` makes one: a line of comment that says which clips it is of, then "
+    "rows first,second of clips counted from 0 (first lends the static factor, second the dynamics)"
+)
 Rows = tuple[Ints, Ints]
 Different = Literal["any", "every", "none"]
 
@@ -292,7 +297,8 @@ def _about(path: str | os.PathLike[str], line: str) -> dict[str, Any]:
         about = None
     wanted = {"set": str, "split": str, "clips": str, "names": (str, type(None)), "seed": (int, type(None))}
     if not isinstance(about, dict) or about.get("pairs") != FORMAT:
-        raise InputError(f"{path}: begins with {line[:40]!r}, expected a list of pairs of format {FORMAT}")
+        begins = f"begins with {line[:40]!r}" if line else "is empty"
+        raise InputError(f"{path}: {begins}, expected a list of pairs of format {FORMAT}; {MADE}")
     for name, kind in wanted.items():
         if not isinstance(about.get(name), kind):  # type: ignore[arg-type]
             raise InputError(f"{path}: says {name} {about.get(name)!r} of itself, expected what was written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,18 +82,38 @@ class Result:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: is not usable ({error!r}), expected what `diffsda evaluate` writes") from None
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of all rows."""
+        first = self.rows[0].notes if self.rows else ()
+        return [one for one in first if all(one in row.notes for row in self.rows)]
+
+    def remarks(self, row: Row) -> list[str]:
+        """Return why a row has no value, and what is to be known of it and not of all."""
+        return [*([row.reason] if row.reason else []), *(one for one in row.notes if one not in self.notes)]
+
     def table(self) -> str:
-        """Return the rows as a Markdown table, the model's first, baselines in italics, the papers' last."""
-        many = any(len(row.values) > 1 for row in self.rows)
-        missing = any(row.missed is not None for row in self.rows)
-        judged = any(row.judge for row in self.rows)
-        over = "models" if any(row.over == "models" for row in self.rows) else "seeds"
-        head = ["metric", "value", *([f"95 % interval over {over}"] if many else []), *(["missed"] if missing else [])]
-        head += ["judge"] if judged else []
+        """Return the rows as a Markdown table, the model's first, baselines in italics, the papers' last.
+
+        Why a value is missing, and what to know of one, is numbered in the table and said once below it; what goes for
+        all rows is said there alone. Baselines that have no value are left out.
+        """
+        shown = [row for row in self.rows if not row.baseline]
+        shown += [row for row in self.rows if row.baseline and row.mean == row.mean]
+        words = list(dict.fromkeys(one for row in shown for one in self.remarks(row)))
+        many = any(len(row.values) > 1 for row in shown)
+        counted = any(row.count is not None for row in shown)
+        missing = any(row.missed is not None for row in shown)
+        judged = any(row.judge for row in shown)
+        over = "models" if any(row.over == "models" for row in shown) else "seeds"
+        head = ["metric", "value", *([f"95 % interval over {over}"] if many else []), *(["over"] if counted else [])]
+        head += [*(["missed"] if missing else []), *(["judge"] if judged else [])]
         lines = []
-        for row in [*(r for r in self.rows if not r.baseline), *(r for r in self.rows if r.baseline)]:
-            cells = [name_of(row), value_of(row)]
+        for row in shown:
+            marks = " ".join(f"({words.index(one) + 1})" for one in self.remarks(row))
+            cells = [name_of(row), f"{value_of(row)} {marks}".rstrip()]
             cells += [interval_of(row)] if many else []
+            cells += ["" if row.count is None else f"{row.count:,}"] if counted else []
             cells += ["" if row.missed is None else f"{row.missed:.1%}"] if missing else []
             cells += [judge_of(row)] if judged else []
             lines.append(cells)
@@ -102,7 +123,9 @@ class Result:
             cells += [f"{number(one['value'])}{spread}", *[""] * (len(head) - 2)]
             lines.append(cells)
         rows = [head, ["---"] * len(head), *lines]
-        return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows) + "\n"
+        table = ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
+        below = [*self.notes, *(f"({place}) {one}" for place, one in enumerate(words, 1))]
+        return "\n".join([*table, *([""] if below else []), *below]) + "\n"
 
 
 def name_of(row: Row) -> str:
@@ -114,8 +137,8 @@ def name_of(row: Row) -> str:
 
 
 def value_of(row: Row) -> str:
-    """Return the mean, or why there is none."""
-    return f"\u2013 ({row.reason})" if row.mean != row.mean else number(row.mean)
+    """Return the mean, or a dash where there is none."""
+    return "\u2013" if row.mean != row.mean else number(row.mean)
 
 
 def interval_of(row: Row) -> str:
@@ -129,7 +152,8 @@ def judge_of(row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number to four digits that count."""
+    """Return a number to four digits that count, or four decimals."""
     if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
         return f"{value:.3g}"
-    return f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"
+    # Shares and other small values line up, 1 under 0.9876.
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.{max(0, 3 - int(math.log10(abs(value))))}f}"

@@ -37,6 +37,9 @@ class Row:
     baseline: bool = False
     """Whether the row is not the model's: chance, a constant, the raw features, the real clips."""
     reason: str = ""
+    """Why there is no value."""
+    notes: tuple[str, ...] = ()
+    """What to know of the value there is: what was cut or left out, what it is too few for."""
     models: int = 1
     """Models the values are of, as many a model: model by model, seed by seed."""
 
@@ -104,6 +107,7 @@ class Row:
             "substitute": self.substitute,
             "baseline": self.baseline,
             "reason": self.reason,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -117,7 +121,8 @@ class Row:
                 k: plain[k] for k in ("metric", "about", "unit", "better", "count", "missed", "judge", "substitute")
             }
             values = tuple(NAN if v is None else float(v) for v in plain["values"])
-            more = {name: plain[name] for name in ("baseline", "reason")} | {"models": plain.get("models", 1)}
+            more = {name: plain[name] for name in ("baseline", "reason")}
+            more |= {"models": plain.get("models", 1), "notes": tuple(map(str, plain.get("notes", ())))}
             return cls(values=values, **more, **kept)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"row: is not usable ({error!r}), expected what `diffsda evaluate` writes") from None
@@ -140,10 +145,11 @@ def merge(runs: list[list[Row]]) -> list[Row]:
         missed = [r.missed for r in same if r.missed is not None]
         merged.append(
             Row(
-                **{k: v for k, v in vars(same[0]).items() if k not in ("values", "missed", "reason")},
+                **{k: v for k, v in vars(same[0]).items() if k not in ("values", "missed", "reason", "notes")},
                 values=tuple(v for r in same for v in r.values),
                 missed=sum(missed) / len(missed) if missed else None,
                 reason=next((r.reason for r in same if r.reason), ""),
+                notes=tuple(dict.fromkeys(one for r in same for one in r.notes)),
             )
         )
     return merged

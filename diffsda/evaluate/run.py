@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffsda.atomic import atomic_write
 from diffsda.errors import InputError, SaveError
 from diffsda.evaluate.result import Row, merge
 
@@ -23,18 +24,26 @@ def key_of(settings: Any) -> str:
 
 
 class Journal:
-    """Rows of finished seeds, a line each, beside the result that is to come; lines of other settings do not count."""
+    """Rows of finished seeds, a line each, beside the result that is to come.
+
+    Lines of other settings do not count, and are kept for the evaluation they are of.
+    """
 
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
+        self.others: list[bytes] = []
+        """Lines of finished seeds of other settings."""
         self.held: dict[tuple[int, int], list[Row]] = {}
         if not path.is_file():
             return
         for line in path.read_bytes().split(b"\n"):
             try:
                 plain = json.loads(line)
+                rows = [Row.from_dict(row) for row in plain["rows"]]
                 if plain["key"] == key:
-                    self.held[plain["model"], plain["seed"]] = [Row.from_dict(row) for row in plain["rows"]]
+                    self.held[plain["model"], plain["seed"]] = rows
+                else:
+                    self.others.append(line)
             except (ValueError, KeyError, TypeError, InputError):
                 continue  # a line that was being written when the program was stopped
 
@@ -55,8 +64,14 @@ class Journal:
             raise SaveError(f"{self.path}: {error.strerror or error}; make room and run it again") from error
 
     def drop(self) -> None:
-        """Remove the journal: the result is on disk."""
-        self.path.unlink(missing_ok=True)
+        """Remove this evaluation's seeds: the result is on disk. Without those of others the file goes.
+
+        Raises: SaveError if the others cannot be written; what was there is untouched.
+        """
+        if self.others:
+            atomic_write(self.path, lambda file: file.write(b"\n".join(self.others)))
+        else:
+            self.path.unlink(missing_ok=True)
 
 
 def evaluate(make: Make, models: int, seeds: Sequence[int], journal: Journal | None = None) -> list[Row]:

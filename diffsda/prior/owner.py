@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from diffsda.errors import CheckpointError, InputError
 from diffsda.header import newest, read_header
 
 _PART = "encoder."
+"""What the names of an encoder's weights begin with. Other systems do not keep theirs apart: all weights count."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Owner:
 
 
 def owner_of(path: str | Path) -> Owner:
-    """Return the owner in a model file, or the newest one of a run folder; only the encoder's weights are read.
+    """Return the owner in a model file, or the newest one of a run folder; only the weights that count are read.
 
     Raises: CheckpointError if there is no such file, it is damaged, or no model of this program.
     """
@@ -70,7 +71,7 @@ def owner_of(path: str | Path) -> Owner:
         raise CheckpointError(f"{path}: got a file without a recipe, expected a model saved by this program")
     try:
         with safetensors.safe_open(path, framework="pt") as held:
-            weights = {name: held.get_tensor(name) for name in held.keys() if name.startswith(_PART)}  # noqa: SIM118
+            weights = {name: held.get_tensor(name) for name in _named(held.keys())}
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     return described(str(recipe.get("name")), str(about.get("digest")), weights, about.get("provenance"))
@@ -79,9 +80,15 @@ def owner_of(path: str | Path) -> Owner:
 def described(name: str, recipe: str, weights: Mapping[str, Tensor], provenance: Any) -> Owner:
     """Return the owner of a model in memory: its recipe's name and digest, its state dict, its provenance."""
     digest = hashlib.sha256()
-    for key in sorted(key for key in weights if key.startswith(_PART)):
+    for key in _named(weights):
         value = weights[key].detach().cpu().float().contiguous()
         digest.update(f"{key} {tuple(value.shape)}\n".encode())
         digest.update(value.numpy().data)
     step = provenance.get("step") if isinstance(provenance, dict) else None
     return Owner(name, recipe, digest.hexdigest()[:16], step if isinstance(step, int) else None)
+
+
+def _named(names: Iterable[str]) -> list[str]:
+    """Return the names of the weights that factors come from."""
+    ordered = sorted(names)
+    return [name for name in ordered if name.startswith(_PART)] or ordered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +67,37 @@ def rate_curve(steps: ArrayLike, rates: ArrayLike) -> Figure:
         axes.set(xlabel="optimiser step", ylabel="learning rate", ylim=(0, 1.08 * max(rates.max(), 1e-12)))
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
         axes.grid(True)
+    return figure
+
+
+def term_curves(steps: ArrayLike, terms: Mapping[str, ArrayLike]) -> Figure:
+    """Draw the terms of a loss over optimiser steps, each before its weight and in a panel of its own.
+
+    Values that are not finite are left out.
+    Shapes: steps and every term (K,). Raises: InputError if they do not fit, or a term has no finite value.
+    """
+    pairs = {name: _pair(steps, values, f"curve of {name}") for name, values in terms.items()}
+    if not pairs:
+        raise InputError("term curves: got no terms, expected at least one")
+    with style():
+        columns = min(3, len(pairs))
+        rows = -(-len(pairs) // columns)
+        figure = blank(2.5 * columns + 0.5, 2.2 * rows)
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (name, (x, y)) in zip(panels, pairs.items()):
+            good = np.isfinite(y)
+            if not good.any():
+                raise InputError(f"curve of {name}: none of {y.size} values is finite, expected at least one")
+            axes.plot(
+                x[good], y[good], color=COLOURS[0], linewidth=1.2, marker="o" if good.sum() < 30 else "", markersize=3
+            )
+            axes.set_title(name.replace("_", " "))
+            _finish(axes, x[good], y[good], "optimiser step", "")
+            # A small panel has room for a few numbers only.
+            axes.set_xscale("linear")
+            axes.locator_params(axis="x", nbins=4)
+        for axes in panels[len(pairs) :]:
+            axes.set_visible(False)
     return figure
 
 

@@ -104,28 +104,35 @@ def reconstructions(subject: Subject, donors: Donors) -> list[Section]:
     f = donors.factors[some]
     with subject.watch("reconstructions") as track:
         own = subject.sample(f, donors.codes[some], lengths, track)
-        fresh = subject.sample(f, None, lengths, track)
+        # Where nothing is drawn there is one reconstruction alone.
+        made = [own, subject.sample(f, None, lengths, track)] if subject.model.stochastic else [own]
     real = donors.x[some]
-    errors = f"mean squared error of these: {mse(own, real, lengths):.3g} and {mse(fresh, real, lengths):.3g}"
-    kinds = ("real", "own code", "fresh noise")
-    shown = subject.small(np.stack([real, own, fresh], axis=1).reshape(-1, *real.shape[1:]), SMALL)
+    errors = "mean squared error of these: " + " and ".join(f"{mse(x, real, lengths):.3g}" for x in made)
+    kinds = ("real", "own code", "fresh noise") if subject.model.stochastic else ("real", "reconstructed")
+    count = len(kinds)
+    shown = subject.small(np.stack([real, *made], axis=1).reshape(-1, *real.shape[1:]), SMALL)
     lines = not subject.video and real.shape[-1] <= len(COLOURS)
     drawing = strip(
         shown,
-        None if lengths is None else np.repeat(lengths, 3),
+        None if lengths is None else np.repeat(lengths, count),
         titles=[f"{name}, {kind}" for name in donors.names(some) for kind in kinds],
         limits=None if lines else subject.limits,
         lines=lines,
         unit=subject.unit,
         most=8,
     )
-    words = (
-        "Real clips; what comes back of them with their own start noise (the code found by inverting the sampler, "
-        f"which is nearly exact for any model); and from fresh noise, which shows what s and d hold alone ({errors})."
-    )
-    alt = "Strips in threes: a real clip, its reconstruction from its own code, and one from fresh noise"
-    cells = [list(shown[k::3]) for k in range(3)]
-    film = subject.film(cells, "The same, moving: real above own code above fresh noise.", alt)
+    if subject.model.stochastic:
+        words = (
+            "Real clips; what comes back of them with their own start noise (the code found by inverting the sampler, "
+            "which is nearly exact for any model); and from fresh noise, which shows what s and d hold alone "
+            f"({errors})."
+        )
+        alt = "Strips in threes: a real clip, its reconstruction from its own code, and one from fresh noise"
+    else:
+        words = f"Real clips, and what comes back of s and d, which hold all that is kept of a clip ({errors})."
+        alt = "Strips in twos: a real clip and its reconstruction"
+    cells = [list(shown[k::count]) for k in range(count)]
+    film = subject.film(cells, f"The same, moving: {' above '.join(kinds)}.", alt)
     return [
         Text("What stays of a clip that is taken apart and put together again.", heading="Reconstructions"),
         subject.figure(drawing, words, alt, donors.names(some)),
@@ -143,7 +150,7 @@ def swaps(subject: Subject, donors: Donors) -> list[Section]:
     mixed = donors.factors[givers].swap(donors.factors[takers])
     with subject.watch("swaps") as track:
         coded = subject.sample(mixed, donors.codes[takers], lengths, track)
-        fresh = subject.sample(mixed, None, lengths, track)
+        fresh = subject.sample(mixed, None, lengths, track) if subject.model.stochastic else None
     wanted = truth(donors.clips, donors.rows[givers], donors.rows[takers])
     sections: list[Section] = [
         Text(
@@ -152,11 +159,14 @@ def swaps(subject: Subject, donors: Donors) -> list[Section]:
             heading="Swaps",
         )
     ]
-    sections += _grid(subject, donors, coded, "Swaps, started from the code of the clip that lends the dynamics")
+    how = "Swaps" if fresh is None else "Swaps, started from the code of the clip that lends the dynamics"
+    sections += _grid(subject, donors, coded, how)
     if wanted is not None:
         sections += _grid(subject, donors, wanted, "The truth: what each of these swaps should be")
-        made = {"from the donor's code": coded, "from fresh noise": fresh}
+        made = {"": coded} if fresh is None else {"from the donor's code": coded, "from fresh noise": fresh}
         sections += _distances(donors, givers, takers, made, wanted)
+    if fresh is None:
+        return sections
     words = "Swaps started from fresh noise: nothing but s and d decides these"
     return [*sections, Details("Swaps from fresh noise", tuple(_grid(subject, donors, fresh, words)))]
 
@@ -189,7 +199,9 @@ def _grid(subject: Subject, donors: Donors, made: Array, words: str) -> list[Sec
 def _distances(donors: Donors, givers: Array, takers: Array, made: dict[str, Array], wanted: Array) -> list[Section]:
     """Say how far swaps are from the truth, beside clips that were only copied."""
     lengths = None if donors.lengths is None else donors.lengths[takers]
-    rows: list[tuple[str, str]] = [(f"swaps {how}", f"{mse(x, wanted, lengths):.4g}") for how, x in made.items()]
+    rows: list[tuple[str, str]] = [
+        (f"swaps {how}".strip(), f"{mse(x, wanted, lengths):.4g}") for how, x in made.items()
+    ]
     rows.append(("copies of the dynamics donor", f"{mse(donors.x[takers], wanted, lengths):.4g}"))
     tones = [""] * len(made) + ["baseline"]
     # A clip of another length cannot be set against a frame by frame.

@@ -42,7 +42,7 @@ def _table(result: Result) -> Table:
     known = (str(one.get("metric", "?")) for one in result.published)
     for metric in dict.fromkeys([*metrics, *known]):
         own = [row for row in result.rows if row.metric == metric]
-        lines += [_line(row) for row in sorted(own, key=lambda row: row.baseline)]
+        lines += [_line(row, result.remarks(row)) for row in sorted(own, key=lambda row: row.baseline)]
         lines += _papers(
             [one for one in result.published if str(one.get("metric", "?")) == metric], metric, result.data
         )
@@ -50,20 +50,22 @@ def _table(result: Result) -> Table:
     return Table(
         tuple(name for name, use in zip(HEAD, used) if use),
         tuple(tuple(cell for cell, use in zip(cells, used) if use) for cells, _ in lines),
-        caption=f"{result.protocol}: {result.about} (as Tables {result.tables}), on {result.data}; "
-        + (f"mean over seeds {', '.join(map(str, result.seeds))}" if len(result.seeds) > 1 else "one seed"),
+        caption=f"{result.protocol}: {result.about} ({result.tables}), on {result.data}; "
+        + (f"mean over seeds {', '.join(map(str, result.seeds))}" if len(result.seeds) > 1 else "one seed")
+        + "".join(f"; {note}" for note in result.notes),
         tones=tuple(tone for _, tone in lines),
         numbers=HEAD[1:5],
     )
 
 
-def _line(row: Row) -> Line:
+def _line(row: Row, remarks: list[str]) -> Line:
     words = row.about or row.metric.replace("_", " ")
     words += f", {row.unit}" if row.unit else ""
     words += f" {ARROWS[row.better]}" if ARROWS[row.better] else ""
     name = Tagged(words, "baseline" if row.baseline else "", row.metric if row.about else "")
     undefined = row.mean != row.mean
-    value = Tagged("\u2013", "undefined", row.reason) if undefined else Tagged(number(row.mean), "", row.reason)
+    told = "; ".join(remarks)
+    value = Tagged("\u2013", "undefined", told) if undefined else Tagged(number(row.mean), "", told)
     judge: object = row.judge
     if row.substitute:
         judge = Tagged(row.judge or "judge", "substitute")

@@ -7,9 +7,12 @@ from typing import Any
 
 from diffsda.errors import InputError
 from diffsda.report.canvas import png
-from diffsda.report.curves import loss_curve, rate_curve
+from diffsda.report.curves import loss_curve, rate_curve, term_curves
 from diffsda.report.run import Record, Run
 from diffsda.report.sections import Details, Figure, Section, Text
+
+TERM = "loss_"
+"""What the names of a loss's terms begin with in the log."""
 
 
 def training_sections(run: Run) -> list[Section]:
@@ -21,6 +24,7 @@ def training_sections(run: Run) -> list[Section]:
     sections: list[Section] = [Text(_ends(run), heading="Training")]
     if run.log:
         sections.append(_loss(run.log, "Loss of the training", about))
+        sections += _terms(run.log, about)
         rates = [(r["step"], r["lr"]) for r in run.log if _finite(r.get("lr"))]
         if rates:
             figure = rate_curve(*map(list, zip(*rates)))
@@ -53,6 +57,21 @@ def _loss(log: list[Record], words: str, about: dict[str, Any]) -> Section:
     except InputError as error:
         return Text(f"{words}: cannot be drawn ({error}).")
     return Figure(png(figure, **about), f"{words}.", f"Curve: {words} over optimiser steps, with a running mean")
+
+
+def _terms(log: list[Record], about: dict[str, Any]) -> list[Section]:
+    """Draw the named terms of a loss that has several."""
+    names = [name for name in log[-1] if name.startswith(TERM)]
+    held = [record for record in log if all(isinstance(record.get(name), (int, float)) for name in names)]
+    if not names:
+        return []
+    words = "Terms of the loss over optimiser steps, each before its weight"
+    try:
+        values = {name.removeprefix(TERM): [record[name] for record in held] for name in names}
+        figure = term_curves([record["step"] for record in held], values)
+    except InputError as error:
+        return [Text(f"Terms of the loss: cannot be drawn ({error}).")]
+    return [Details("Terms of the loss", (Figure(png(figure, **about), f"{words}.", f"Curves: {words}"),))]
 
 
 def _finite(value: Any) -> bool:

@@ -19,7 +19,7 @@ from diffsda.factors import Factors
 from diffsda.report.canvas import png
 from diffsda.report.film import moving, poster, webm
 from diffsda.report.sections import Figure, Film, Section
-from diffsda.tasks.batches import Track, silent, slices
+from diffsda.tasks.batches import Track, silent, slices, solver_steps
 from diffsda.tasks.generate import frame_shape
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ class Subject:
     def sample(self, f: Factors, start: Tensor | None, lengths: Array | None, track: Track) -> Array:
         """Return clips of these factors in people's units, from these codes or from fresh noise.
 
-        Clip i draws from seed + i, whatever the batch; no two frames share noise unless the recipe says so.
+        Clip i draws from seed + i, whatever the batch; no two frames share noise unless the model says so.
         """
         model = self.model
         parts = list(slices(len(f), self.batch))
-        progress = track(len(parts) * (self.steps or model.recipe.sampling.steps))
+        progress = track(len(parts) * solver_steps(model, self.steps))
         like, made = model._like(), []
         for r in parts:
             seeds = [self.seed + i for i in range(r.start, r.stop)]
@@ -77,7 +77,7 @@ class Subject:
             given = f[r].to(like.device)
             if start is None:
                 shape = (len(seeds), f.frames, *frame_shape(model))
-                code = SampleNoise(seeds, shape, like=like, shared=model.recipe.sampling.shared_noise)()
+                code = SampleNoise(seeds, shape, like=like, shared=model.shared_noise)()
             else:
                 code = start[r]
             x = model.sample(given, code, self.steps, seeds, lengths=own, progress=progress)

@@ -27,7 +27,7 @@ def draw_swaps(
     dynamic: Clips,
     path: str | Path,
     *,
-    noise: StartNoise = "dynamic",
+    noise: StartNoise | None = None,
     steps: int | None = None,
     seed: int = 0,
     titles: tuple[Sequence[str], Sequence[str]] | None = None,
@@ -38,10 +38,11 @@ def draw_swaps(
     """Swap the first donors of each kind with each other and draw the grid as a PNG.
 
     ``static`` and ``dynamic`` are in the model's units; ``back`` (clips, lengths) takes them to those of the figure,
-    ``unit``: left out, those in which people brought clips that were whitened. ``provenance`` goes into the PNG's text
-    with what is known here.
+    ``unit``: left out, those in which people brought clips that were whitened. ``noise``: None takes the model's own
+    policy. ``provenance`` goes into the PNG's text with what is known here.
     Raises: InputError as ``swap``; SaveError if the figure cannot be written.
     """
+    noise = noise or model.policy
     static, dynamic = static.select(slice(0, MOST)), dynamic.select(slice(0, MOST))
     giver, taker = pairs(len(static), len(dynamic), grid=True)
     x = swap(model, static.select(giver), dynamic.select(taker), noise=noise, steps=steps, seed=seed)

@@ -10,6 +10,7 @@ import numpy as np
 from diffsda.edm.noise import SampleNoise
 from diffsda.errors import InputError
 from diffsda.factors import Factors
+from diffsda.prior.latent import LatentPrior
 from diffsda.report.factors import static_scatter
 from diffsda.report.gallery import SMALL, Donors
 from diffsda.report.sections import Section, Text
@@ -17,13 +18,13 @@ from diffsda.report.strip import strip
 from diffsda.report.subject import Subject
 from diffsda.report.traversal import sheet
 from diffsda.tasks.generate import frame_shape
+from diffsda.tasks.own_prior import FactorPrior
 from diffsda.tasks.pool import gather
 from diffsda.tasks.traverse import Factor, components, traverse
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
     from diffsda.evaluate.lengths import Array
-    from diffsda.prior.latent import LatentPrior
 
 ALPHAS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 COMPONENTS = 3
@@ -61,7 +62,7 @@ def traversals(
     if donors is None:
         f, lengths, name = drawn[first], None, "a sample of the prior"
         shape = (1, f.frames, *frame_shape(subject.model))
-        shared = subject.model.recipe.sampling.shared_noise
+        shared = subject.model.shared_noise
         start = SampleNoise(subject.seed, shape, like=subject.model._like(), shared=shared)()
     else:
         f, start, name = donors.factors[first], donors.codes[first], donors.names(first)[0]
@@ -104,15 +105,18 @@ def traversals(
     ]
 
 
-def generated(subject: Subject, prior: LatentPrior, count: int) -> list[Section]:
-    """Draw clips whose factors the prior made up."""
+def generated(subject: Subject, prior: FactorPrior, count: int) -> list[Section]:
+    """Draw clips whose factors the prior, a fitted one or the system's own, made up."""
     with subject.watch("generated clips") as track:
         f = prior.sample(count, subject.seed, track=track)
         x = subject.sample(f, None, None, track)
     shown = subject.small(x, SMALL)
     names = [f"seed {subject.seed + i}" for i in range(count)]
     drawing = strip(shown, titles=names, limits=subject.limits, unit=subject.unit, most=8)
-    how = f"{prior.recipe.sampling_steps} steps of {prior.recipe.rule}"
+    if isinstance(prior, LatentPrior):
+        how = f"{prior.recipe.sampling_steps} steps of {prior.recipe.rule}"
+    else:
+        how = "that of the system itself"
     words = f"Clips of s and d that were drawn from the prior, not taken from any clip ({how})."
     alt = f"Strips of {count} generated clips"
     return [

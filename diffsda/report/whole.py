@@ -17,10 +17,12 @@ from diffsda.report.run import Run
 from diffsda.report.sections import Details, Section, Text
 from diffsda.report.subject import Subject
 from diffsda.report.words import model_sections
+from diffsda.tasks.batches import solver_steps
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
     from diffsda.prior.latent import LatentPrior
+    from diffsda.tasks.own_prior import OwnPrior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,14 @@ def report_sections(
     *,
     brought: Brought | None = None,
     prior: LatentPrior | None = None,
+    own: OwnPrior | None = None,
     count: int = 4,
     note: str = "",
 ) -> list[Section]:
     """Return everything a report says and draws, small enough for one page.
 
-    parameters: weights of the model. count: clips shown of a kind. note: what is to be said at the top.
+    parameters: weights of the model. own: the system's own prior, drawn from where no other was fitted. count: clips
+    shown of a kind. note: what is to be said at the top.
     A picture that cannot be drawn is a sentence that says why.
     """
     sections = model_sections(run, parameters, data=" ".join(part for part in (_clips(brought), note) if part))
@@ -61,8 +65,9 @@ def report_sections(
         sections += gallery.who(donors)
     if donors is not None or prior is not None:
         sections += _walks(subject, brought, prior, donors)
-    if prior is not None:
-        sections += guarded("Generated clips", lambda: walks.generated(subject, prior, count))
+    drawing = own if prior is None else prior
+    if drawing is not None:
+        sections += guarded("Generated clips", lambda: walks.generated(subject, drawing, count))
     return within(sections)
 
 
@@ -76,8 +81,8 @@ def footer(run: Run, subject: Subject, brought: Brought | None, prior: LatentPri
         "weights": f"{run.weights.name}, SHA-256 {run.digest}",
         "training": f"step {run.step}, seed {run.recipe.optim.seed}, on {run.provenance.get('data', 'unnamed clips')}",
         "trained with": ", ".join(f"{name} {version}" for name, version in trained.items()) or "not said",
-        "report": f"diffsda {diffsda.__version__}, seed {subject.seed}, "
-        f"{subject.steps or run.recipe.sampling.steps} solver steps",
+        "report": f"diffsda {diffsda.__version__}, seed {subject.seed}"
+        + (f", {solver_steps(subject.model, subject.steps)} solver steps" if subject.model.stochastic else ""),
     }
     if prior is not None:
         lines["prior"] = f"{prior.recipe.digest}, step {prior.provenance.get('step', 'unknown')}"

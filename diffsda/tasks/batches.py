@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from diffsda.disentangler import Progress
+from diffsda.disentangler import Disentangler, Progress
 from diffsda.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ def slices(clips: int, batch: int) -> Iterator[slice]:
         raise InputError(f"batch: got {batch}, expected at least 1 clip")
     for start in range(0, clips, batch):
         yield slice(start, min(start + batch, clips))
+
+
+def solver_steps(model: Disentangler, steps: int | None) -> int:
+    """Return the steps of one way through the solver, none where clips follow from their factors alone."""
+    return (steps or model.recipe.sampling.steps) if model.stochastic else 0
 
 
 def lengths_of(clips: Clips, rows: slice) -> np.ndarray | None:

@@ -10,9 +10,9 @@ from diffsda.disentangler import Disentangler
 from diffsda.edm.noise import SampleNoise
 from diffsda.errors import InputError
 from diffsda.factors import Factors
-from diffsda.prior.latent import LatentPrior
 from diffsda.prior.recipe import Rule
-from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices
+from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices, solver_steps
+from diffsda.tasks.own_prior import FactorPrior
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
@@ -34,15 +34,15 @@ def generate(
 ) -> np.ndarray:
     """Sample clips with these factors, as ``LatentPrior.sample`` draws them.
 
-    ``noise``: ``fresh`` start noise, ``shared``: one frame's, repeated over the frames of a clip, or what the recipe
-    says of these two.
+    ``noise``: ``fresh`` start noise, ``shared``: one frame's, repeated over the frames of a clip, or what the model
+    says of these two (``recipe``).
     Shapes: f of N clips -> (N, V, ...). Clip i draws from seed + i, whatever the batch.
     Raises: InputError for an unknown ``noise``, and as ``Disentangler.sample``.
     """
     _choose("noise", noise, ("recipe", "fresh", "shared"))
-    shared = model.recipe.sampling.shared_noise if noise == "recipe" else noise == "shared"
+    shared = model.shared_noise if noise == "recipe" else noise == "shared"
     parts = list(slices(len(f), batch))
-    progress = track(len(parts) * (steps or model.recipe.sampling.steps))
+    progress = track(len(parts) * solver_steps(model, steps))
     out = []
     for r in parts:
         given, own = f[r].to(model._like().device), seeds(seed, r)
@@ -63,7 +63,7 @@ def frame_shape(model: Disentangler) -> tuple[int, ...]:
 
 def unconditional_swap(
     model: Disentangler,
-    prior: LatentPrior,
+    prior: FactorPrior,
     clips: Clips,
     replace: Part,
     *,
@@ -80,7 +80,7 @@ def unconditional_swap(
 
     ``noise`` is where a swap starts: from the clip's ``own`` stochastic code, or from noise that is drawn (``fresh``,
     ``shared`` over frames). ``auto`` is the paper's rule, the code of the clip that lends the dynamics: own where s is
-    replaced, fresh where d is, since then no clip lends them.
+    replaced, fresh where d is, since then no clip lends them; systems whose own swaps draw noise (``policy``) draw it.
     Shapes: clips.x (N, V, ...) -> same. Clip i draws from seed + i, whatever the batch; sample i of the prior is that
     of ``prior.sample(N, seed)``, or of ``prior_seed`` where that is given.
     Source: DiffSDA appendix H.4.
@@ -89,11 +89,12 @@ def unconditional_swap(
     _choose("swap", replace, ("static", "dynamic"))
     _choose("noise", noise, ("auto", "own", "fresh", "shared"))
     if noise == "auto":
-        noise = "own" if replace == "static" else "fresh"
+        drawn_as = "shared" if model.policy == "shared" else "fresh"
+        noise = "own" if replace == "static" and model.policy == "dynamic" else drawn_as  # type: ignore[assignment]
     if replace == "dynamic" and (reason := other_frames(prior, clips)):
         raise InputError(reason)
     parts = list(slices(len(clips), batch))
-    progress = track(len(parts) * (steps or model.recipe.sampling.steps) * (2 if noise == "own" else 1))
+    progress = track(len(parts) * solver_steps(model, steps) * (2 if noise == "own" else 1))
     out = []
     with model.evaluating():
         for r in parts:
@@ -110,7 +111,7 @@ def unconditional_swap(
     return np.concatenate([y.cpu().numpy() for y in out])
 
 
-def other_frames(prior: LatentPrior, clips: Clips) -> str:
+def other_frames(prior: FactorPrior, clips: Clips) -> str:
     """Say why clips cannot get dynamic factors from a prior, or nothing: theirs are of another number of frames."""
     if clips.lengths is None and clips.frames == prior.sizes.frames:
         return ""

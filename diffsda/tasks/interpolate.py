@@ -14,7 +14,7 @@ from diffsda.disentangler import Disentangler
 from diffsda.edm.noise import SampleNoise
 from diffsda.errors import InputError
 from diffsda.factors import Factors
-from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices
+from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices, solver_steps
 from diffsda.tasks.encode import encode
 from diffsda.tasks.generate import frame_shape
 from diffsda.tasks.timeline import evenly, linear, nearest
@@ -108,14 +108,14 @@ def interpolate(
     )
     longest = a.frames if factor == "static" else max(a.frames, b.frames)
     shape = (len(a), longest, *frame_shape(model))
-    shared, own = model.recipe.sampling.shared_noise, seeds(seed, slice(0, len(a)))
+    shared, own = model.shared_noise, seeds(seed, slice(0, len(a)))
     drawn = SampleNoise(own, shape, like=torch.empty(0), shared=shared)() if noise == "fresh" else None
     shares = np.linspace(0.0, 1.0, between + 2)
     walk = _Walking(pair, drawn, factor, path, noise)
     made = np.zeros((len(a), between + 2, *shape[1:]), np.float32)
     lengths = np.array([[walk.length(i, t) for t in shares] for i in range(len(a))])
     ends, middle = list(slices(len(a), batch)), list(slices(len(a) * between, batch))
-    progress = track((2 * len(ends) + len(middle)) * (steps or model.recipe.sampling.steps))
+    progress = track((2 * len(ends) + len(middle)) * solver_steps(model, steps))
 
     def sample(rows: Array, at: Array, frames: int, n: Array | None) -> None:
         places = [walk.place(int(i), float(shares[k]), frames) for i, k in zip(rows, at, strict=True)]

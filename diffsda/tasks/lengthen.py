@@ -15,10 +15,10 @@ from diffsda.disentangler import Disentangler
 from diffsda.edm.noise import SampleNoise
 from diffsda.errors import InputError
 from diffsda.factors import Factors
-from diffsda.prior.latent import LatentPrior
-from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices
+from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices, solver_steps
 from diffsda.tasks.encode import encode
 from diffsda.tasks.generate import frame_shape
+from diffsda.tasks.own_prior import FactorPrior
 from diffsda.tasks.timeline import evenly, linear, nearest
 from diffsda.tasks.traverse import starts
 
@@ -35,7 +35,7 @@ TILE = 512
 class Windows:
     """Dynamics drawn from a prior, to go on with where a clip ends."""
 
-    prior: LatentPrior
+    prior: FactorPrior
     overlap: int | None = None
     """Frames over which a window is blended into what was before; None takes a quarter of a window, or half the
     shortest clip if that is less."""
@@ -107,7 +107,8 @@ def lengthen(
     reconstruction, to the bit.
 
     Shapes: clips.x (N, V, ...), lengths (N,) -> (N, frames, ...), no padding. Clip i draws from seed + i, whatever the
-    batch. ``tile`` frames are decoded at a time: each stands for itself once its factors are known.
+    batch. ``tile`` frames are decoded at a time: each stands for itself once its factors are known. Where it does not
+    (``frames_apart``), all are decoded at once, and those a clip keeps are near its reconstruction, not equal.
     Source: DiffSDA appendix H.4 (dynamics of the prior beside a clip's own static factor).
     Raises: InputError for a static factor that is not shared, fewer frames than a clip has, an unknown word or one that
     does not go with ``how``, or windows that are missing, needless or do not fit.
@@ -124,11 +125,13 @@ def lengthen(
         f, codes = encode(model, clips, batch=batch), torch.empty(0)
     # What is the clip's own, factors and noise: it is sampled as a reconstruction is.
     kept = np.where(lengths == frames, lengths, 0 if how == "resample" else lengths - overlap) * int(coded)
+    if not model.frames_apart:
+        kept, tile = 0 * kept, frames
     parts = list(slices(len(clips), batch))
     spans = [list(_spans(int(kept[r].min()), frames, tile)) for r in parts]
     whole = [bool(kept[r].any()) for r in parts]
-    progress = track((sum(map(len, spans)) + sum(whole)) * (steps or model.recipe.sampling.steps))
-    shared = noise == "shared" or model.recipe.sampling.shared_noise
+    progress = track((sum(map(len, spans)) + sum(whole)) * solver_steps(model, steps))
+    shared = noise == "shared" or model.shared_noise
     device, made = model._like().device, np.empty((len(clips), frames, *frame_shape(model)), np.float32)
     with model.evaluating():
         for r, some, again in zip(parts, spans, whole, strict=True):

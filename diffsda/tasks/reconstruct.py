@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from diffsda.disentangler import Disentangler
-from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices
+from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices, solver_steps
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
@@ -29,7 +29,7 @@ def reconstruct(
     Raises: InputError as ``Disentangler.reconstruct``.
     """
     parts = list(slices(len(clips), batch))
-    solver = (steps or model.recipe.sampling.steps) * (2 if noise == "own" else 1)
+    solver = solver_steps(model, steps) * (2 if noise == "own" else 1)
     progress = track(len(parts) * solver)
     out = [
         model.reconstruct(

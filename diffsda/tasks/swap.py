@@ -8,7 +8,7 @@ import numpy as np
 
 from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.errors import InputError
-from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices
+from diffsda.tasks.batches import Track, lengths_of, seeds, silent, slices, solver_steps
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
@@ -36,7 +36,7 @@ def swap(
     static: Clips,
     dynamic: Clips,
     *,
-    noise: StartNoise = "dynamic",
+    noise: StartNoise | None = None,
     steps: int | None = None,
     seed: int = 0,
     batch: int = 64,
@@ -44,12 +44,14 @@ def swap(
 ) -> np.ndarray:
     """Give clip i of ``static`` the dynamics of clip i of ``dynamic``; both whitened, as many of each.
 
+    ``noise``: None takes the model's own ``policy``.
     Shapes: (N, V', ...) and (N, V, ...) -> (N, V, ...). Swap i draws from seed + i, whatever the batch.
     Source: DiffSDA appendix B.4.
     Raises: InputError as ``Disentangler.swap``.
     """
+    noise = noise or model.policy
     parts = list(slices(len(dynamic), batch))
-    solver = (steps or model.recipe.sampling.steps) * (2 if noise in ("dynamic", "static") else 1)
+    solver = solver_steps(model, steps) * (2 if noise in ("dynamic", "static") else 1)
     progress = track(len(parts) * solver)
     out = [
         model.swap(

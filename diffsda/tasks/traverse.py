@@ -13,7 +13,7 @@ from torch import Tensor
 from diffsda.disentangler import Disentangler
 from diffsda.errors import InputError
 from diffsda.factors import Factors
-from diffsda.tasks.batches import Track, lengths_of, silent, slices
+from diffsda.tasks.batches import Track, lengths_of, silent, slices, solver_steps
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
@@ -92,7 +92,7 @@ def starts(
 ) -> tuple[Factors, Tensor]:
     """Return the factors of whitened clips and their own stochastic codes (N, V, ...), both on the CPU."""
     parts = list(slices(len(clips), batch))
-    progress = track(len(parts) * (steps or model.recipe.sampling.steps))
+    progress = track(len(parts) * solver_steps(model, steps))
     factors, codes = [], []
     with model.evaluating():
         for r in parts:
@@ -131,7 +131,7 @@ def traverse(
     edits = [(k, a) for k in range(count) for a, alpha in enumerate(alphas) if alpha != 0]
     whole = list(slices(clips, batch)) if still else []
     moved = list(slices(clips * len(edits), batch))
-    progress = track((len(whole) + len(moved)) * (steps or model.recipe.sampling.steps))
+    progress = track((len(whole) + len(moved)) * solver_steps(model, steps))
     f, device = f.to("cpu"), model._like().device
     made = np.empty((clips, count, len(alphas), *start.shape[1:]), np.float32)
 

@@ -25,12 +25,12 @@ def check_graph(options: Options, recipe: AnyRecipe, processes: Processes) -> No
     """
     if not options.graph:
         return
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"graph: got a recipe of {recipe.system}, expected one of diffsda; leave out --graph")
     if processes.device.type != "cuda":
         raise InputError(f"graph: got device {processes.device}, expected a CUDA device; leave out --graph")
     if processes.world > 1:
         raise InputError(f"graph: got {processes.world} processes, expected one; leave out --graph")
-    if not isinstance(recipe, Recipe):
-        raise InputError(f"graph: got a recipe of {recipe.system}, expected one of diffsda; leave out --graph")
     dropout = max(recipe.backbone.dropout, recipe.encoder.dropout)
     if options.recompute and dropout and chosen("group_norm") != "triton":
         raise InputError(

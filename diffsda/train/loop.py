@@ -176,9 +176,10 @@ class _Run:
         self, loss: Tensor, norm: Tensor, lr: float, progress: Callable[[int, int, dict[str, float]], None]
     ) -> None:
         mean = float(self.processes.mean(loss))
+        named = {name: self.processes.mean(term) for name, term in self.model.named_terms().items()}
         if self.meter is None or self.supply is None:
             return
-        terms = {f"loss_{name}": float(term) for name, term in self.model.named_terms().items()}
+        terms = {f"loss_{name}": float(term) for name, term in named.items()}
         values = {"loss": mean, **terms, "grad_norm": float(norm), "lr": lr, **self.meter.values(self.supply.waited)}
         if self.log is not None:
             self.log.write(self.step, **values)
@@ -189,6 +190,7 @@ class _Run:
         if self.saved == self.step:
             return
         self._check()
+        self.processes.share_norms(self.model, None if self.average is None else self.average.norms)
         if self.processes.first:
             self.model.provenance["step"] = self.step
             self.model.provenance["samples_seen"] = self.step * self.recipe.optim.batch
@@ -226,6 +228,8 @@ class _Run:
         if self.step % self.order.steps_per_epoch == 0 or self.step == self.begun:
             self.model.begin_epoch(self.step // self.order.steps_per_epoch)
         loss, norm = self.train_step(ready, self.step, lr)
+        if self.average is not None:
+            self.average.follow_norms(self.model)
         if self.meter is not None:
             self.meter.step(ready)
         self.step += 1
@@ -262,7 +266,7 @@ class _Run:
             "whitening": None if self.model.whitening is None else self.model.whitening.to_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": None if average is None else average.weights,
+            "average": None if average is None else average.held,
             "average_updates": 0 if average is None else average.updates,
         }
 
@@ -280,7 +284,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             with torch.no_grad():
-                for name, held in self.average.weights.items():
+                for name, held in self.average.held.items():
                     held.copy_(state["average"][name])  # Saved from another memory format, maybe.
             self.average.updates = state["average_updates"]
         return int(state["step"])

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,21 @@ class Processes:
         value = value.clone()
         dist.all_reduce(value)
         return value / self.world
+
+    @torch.no_grad()
+    def share_norms(self, model: nn.Module, averages: Mapping[str, Tensor] | None = None) -> None:
+        """Give the running statistics of batch norms, and averages of them, their mean over the processes.
+
+        Each process normalises by its own clips while it trains, and its statistics follow those. They are moving
+        averages, so it does not matter when, or how often, the mean over processes is taken.
+        """
+        if self.world == 1:
+            return
+        norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+        held = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
+        for value in [*held, *(averages or {}).values()]:
+            if value is not None:
+                value.copy_(self.mean(value))
 
     def least(self, value: int | None) -> int | None:
         """Return the smallest of the numbers the processes hold, or None if none of them holds one."""
@@ -133,7 +149,8 @@ def wrap(model: nn.Module, processes: Processes, *, parts: int = 1) -> nn.Module
         device_ids=ids,
         gradient_as_bucket_view=True,
         static_graph=parts == 1,
-        broadcast_buffers=False,  # They are constants, made from the same seed everywhere.
+        # Constants, made from the same seed everywhere, or statistics of norms: see ``share_norms``.
+        broadcast_buffers=False,
     )
     _wrapped.add(wrapper)
     return wrapper

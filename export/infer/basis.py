@@ -11,14 +11,14 @@ from safetensors import safe_open
 
 from diffsda.errors import InputError
 from diffsda.factors import Factors
-from diffsda.prior.latent import LatentPrior
+from diffsda.tasks.own_prior import FactorPrior
 from diffsda.tasks.traverse import POOL, Components, Factor, components
 
 PARTS = ("mean", "std", "directions", "explained")
 _PREFIX = "components_"
 
 
-def from_prior(prior: LatentPrior, factor: Factor, count: int, *, samples: int = POOL, seed: int = 0) -> Components:
+def from_prior(prior: FactorPrior, factor: Factor, count: int, *, samples: int = POOL, seed: int = 0) -> Components:
     """Find the first ``count`` components of a factor in samples of a prior.
 
     Raises: InputError for more components than dimensions, or too few samples.

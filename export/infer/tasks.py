@@ -16,8 +16,8 @@ from torch import Tensor
 from diffsda.disentangler import Disentangler, StartNoise
 from diffsda.edm.noise import SampleNoise
 from diffsda.errors import InputError
-from diffsda.prior.latent import LatentPrior
 from diffsda.tasks.generate import frame_shape
+from diffsda.tasks.own_prior import FactorPrior
 from diffsda.tasks.traverse import Components
 
 
@@ -34,7 +34,7 @@ class Task(ABC):
     clips: ClassVar[frozenset[str]] = frozenset({"x"})
     """Results that are clips, to be brought back into the units people use."""
     noises: ClassVar[tuple[str, ...]] = ()
-    """Start noises to choose from, the usual one first; empty for a task that does not sample."""
+    """Start noises to choose from, the usual one first (of swaps: the model's policy); empty without sampling."""
     steps: int | None = None
     noise: str | None = None
 
@@ -102,7 +102,7 @@ class Generate(Task):
     name = "generate"
     fields = ()
     noises = ("recipe", "fresh", "shared")
-    prior: LatentPrior
+    prior: FactorPrior
     prior_digest: str
     """A name for the prior."""
     prior_steps: int | None = None
@@ -112,7 +112,7 @@ class Generate(Task):
         """Return the clips x (T, V, ...) and the factors they are of."""
         like = session._like()
         f = self.prior.sample(len(seeds), seeds, steps=self.prior_steps).to(like.device)
-        shared = session.recipe.sampling.shared_noise if self.noise == "recipe" else self.noise == "shared"
+        shared = session.shared_noise if self.noise == "recipe" else self.noise == "shared"
         start = SampleNoise(seeds, (len(seeds), f.frames, *frame_shape(session)), like=like, shared=shared)()
         return {"x": session.sample(f, start, self.steps, seeds), "static": f.static, "dynamic": f.dynamic}
 
@@ -183,4 +183,5 @@ def task_named(
     missing = {"generate": "prior", "traverse": "basis"}.get(name)
     if missing is not None and missing not in own:
         raise InputError(f"{missing}: got none, expected one for {name}")
-    return kind(noise=noise or kind.noises[0], steps=steps, **own)
+    usual = session.policy if kind is Swap else kind.noises[0]
+    return kind(noise=noise or usual, steps=steps, **own)

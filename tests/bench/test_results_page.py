@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from made_comparisons import comparison, scored
 
 from diffsda.bench import results
 from diffsda.errors import InputError, SaveError
@@ -92,7 +93,8 @@ def test_sets_come_in_their_order_with_all_that_is_said_of_them(sets):
     assert "What eer measures. Seeds 0, 1, 3 models.\n" in text
     table = text.split("### eer")[1]
     assert "a baseline (eer_dynamic)" in line(table, "*baseline")
-    assert "one speaker only" in line(table, "eer_gap")
+    assert "\u2013 (1)" in line(table, "eer_gap")
+    assert "\n(1) one speaker only\n" in table
 
 
 def test_show_leaves_rows_out_and_says_where_they_are(sets):
@@ -194,3 +196,44 @@ def test_a_bad_row_in_a_result_is_named(sets):
     path.write_text(json.dumps(plain))
     with pytest.raises(InputError, match=r"speakers/eer\.json: row"):
         results.page(sets)
+
+
+def compared(folder, name, *systems, **about):
+    """Store a comparison of systems: name, system, joint accuracies and gaps."""
+    held = []
+    for one, system, joint, gap in systems:
+        rows = {"swap-labels": [row("joint_accuracy", *joint, models=len(joint))]} if joint else {}
+        held.append(scored(one, {**rows, "eer": [row("eer_gap", *gap, models=len(gap))]}, system))
+    store(folder / name, {"title": name, "commands": [f"diffsda compare {name}"], **about})
+    comparison(*held, data=name).write(folder / name / "compare.json")
+
+
+def test_comparisons_come_last_and_their_goal_is_computed(sets):
+    folder = sets.parent / "compare"
+    assert results.page(sets, folder) == results.page(sets)
+    ours, others = ("demo", "diffsda"), ("dbse", "dbse-audio")
+    compared(folder, "Vowels", (*ours, None, (0.3, 0.4)), (*others, None, (0.1, 0.2)), order=1)
+    compared(folder, "Sprites", (*ours, (0.8, 0.9), (0.3, 0.4)), (*others, (0.1, 0.2), (0.4, 0.5)), order=2)
+    text = results.page(sets, folder)
+    assert text.startswith(results.page(sets))
+    assert line(text, "| Vowels |") == "| Vowels | not defined | demo |"
+    assert line(text, "| Sprites |") == "| Sprites | demo | dbse |"
+    assert ": 1 of 2, **missed**." in text
+    assert "```sh\ndiffsda compare Sprites\n```" in text
+    assert "| dbse | 0.1500 \u00b1" in text.split("### Sprites")[1]
+    compared(folder, "Speech", (*ours, None, (0.3, 0.4)), (*others, None, (0.1, 0.2)))
+    assert ": 2 of 3, met." in results.page(sets, folder)
+
+
+def test_a_shared_first_place_is_none(sets):
+    folder = sets.parent / "compare"
+    compared(folder, "Vowels", ("demo", "diffsda", None, (0.25, 0.25)), ("dbse", "dbse-audio", None, (0.25, 0.25)))
+    assert line(results.page(sets, folder), "| Vowels |") == "| Vowels | not defined | shared |"
+    assert ": 0 of 1, **missed**." in results.page(sets, folder)
+
+
+def test_a_comparison_without_its_record_is_an_error(sets):
+    folder = sets.parent / "compare"
+    store(folder / "vowels", {})
+    with pytest.raises(InputError, match=r"compare\.json: cannot be read"):
+        results.page(sets, folder)

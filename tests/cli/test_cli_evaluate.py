@@ -165,7 +165,7 @@ def test_settings_reach_the_protocol(cli, stage, planted, tmp_path):
         (("--set", "runs=many"), "a whole number from 1 on"),
         (("--seeds", "1", "1"), "different whole numbers"),
         (("--count", "1"), "--count: got 1"),
-        (("--draw-pairs", "9"), "got 'pairs'"),
+        (("--draw-pairs", "9"), "--draw-pairs: got 9"),
         (("--static", "hue"), "label: got 'hue'"),
         (("--static", "level", "--dynamic", "level"), "as static and as dynamic"),
         (("--out", "r.txt"), "ending in .json"),

@@ -47,7 +47,7 @@ def test_a_path_is_read_whichever_the_split(tmp_path):
         ("tone", "did you mean 'tones'"),
         ("zzz", "moving_shapes, tones, series, a prepared folder, or a file ending in .npz"),
         ("gone.npz", "gone.npz: no such file"),
-        ("folder/gone", "got suffix 'none'"),
+        ("folder/gone", "folder/gone: no such file or folder, expected a prepared folder"),
     ],
 )
 def test_an_unknown_name_is_answered(name, words):

@@ -21,6 +21,8 @@ VECTOR = preset("tiny_vector").replace(
 class Handing:
     """A model that hands clips back ``off`` by so much, and with fresh noise by noise of its seed on top."""
 
+    stochastic, shared_noise = True, False
+
     def __init__(self, off=0.0, recipe=VIDEO):
         self.off, self.recipe = off, recipe
 

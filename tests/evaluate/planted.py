@@ -21,6 +21,9 @@ TINY = preset("tiny_vector").replace(
 class Planted:
     """A model whose s is the first features of a clip's first frame, and whose d is the other features."""
 
+    policy = "dynamic"
+    stochastic, shared_noise = True, False
+
     def __init__(self, static=4, modality="series"):
         self.width = static
         self.recipe = SimpleNamespace(clips=SimpleNamespace(modality=modality), optim=SimpleNamespace(lr=1e-4))

@@ -34,6 +34,9 @@ def painted(name="sprites", wrong=()):
 class Swapper:
     """A model whose swaps are put together column by column."""
 
+    policy = "dynamic"
+    stochastic, shared_noise = True, False
+
     recipe = preset("tiny_video").replace(sampling={"steps": 3})
 
     def __init__(self, how):

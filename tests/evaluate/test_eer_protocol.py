@@ -11,7 +11,7 @@ from diffsda.data.audio import speech_trials
 from diffsda.data.audio.speech_trials import Trials
 from diffsda.data.prepared import Dataset
 from diffsda.errors import InputError
-from diffsda.evaluate.protocols.eer import run
+from diffsda.evaluate.protocols.eer import draws, run
 
 UTTERANCES, CHUNKS = 12, 2
 
@@ -38,6 +38,17 @@ def with_lists(folder):
     few = Trials("asterisk_it", "a language", np.array([106, 106]), np.array([109, 107]), np.array([True, False]))
     speech_trials.write(folder, [whole, few])
     return folder
+
+
+def test_nothing_is_drawn_unless_there_are_more_utterances_than_are_compared():
+    assert not draws(job(said()))
+    assert draws(job(said(), options={"utterances": UTTERANCES - 1}))
+    assert not draws(job(said(), options={"utterances": UTTERANCES}))
+
+
+def test_who_speaks_can_be_named_in_two_ways():
+    with pytest.raises(InputError, match=r"--static: .* speaker, .*--static NAME or --set speaker=NAME"):
+        run(planted.job(said()))
 
 
 def test_perfect_s_and_constant_d():
@@ -109,12 +120,14 @@ def test_as_published_all_pairs_are_counted_as_they_are(tmp_path):
     x[:, :, 4:] += 3
     clips = dataclasses.replace(clips, x=x)
     rows = planted.table(run(job(clips, folder=with_lists(tmp_path), as_published=True)))
-    for name in ("static", "dynamic", "gap"):
-        assert rows[f"eer_{name}", False].values == rows[f"eer_{name}_bisection", False].values
-        assert rows[f"eer_{name}", False].count == 66
-    assert not [metric for metric, _ in rows if "fillets" in metric]
     # What lies off the middle is taken off otherwise.
     centred = planted.table(run(job(clips)))
+    for name in ("static", "dynamic", "gap"):
+        assert rows[f"eer_{name}", False].values == centred[f"eer_{name}_bisection", False].values
+        assert rows[f"eer_{name}", False].count == 66
+        assert rows[f"eer_{name}", False].about.endswith("all pairs, as the authors count")
+    # Said once: no list, and no row again under another name.
+    assert not [metric for metric, _ in rows if "fillets" in metric or "bisection" in metric]
     assert centred["eer_dynamic", False].values != rows["eer_dynamic", False].values
 
 

@@ -45,6 +45,7 @@ class Split:
     """A model whose s is the first four features of a clip's first frame, whose d the other two: known answers."""
 
     recipe = lookers.VECTOR
+    stochastic, shared_noise = True, False
 
     def encode(self, x, lengths=None):
         x = torch.as_tensor(np.asarray(x))
@@ -254,6 +255,31 @@ def test_video_is_shown_in_range():
     generation.run(job(Loud(), video(2), prior=Dealt(f, sizes), shelf=Lookers(clip_features=Watching())))
     assert len(seen) == 4
     assert all(low >= -1 and high <= 1 and shape == (2, 8, 3, 16, 16) for low, high, shape in seen)
+
+
+def test_longer_clips_are_cut_and_every_row_says_so(model, prior):
+    whole = vectors(12)
+    lengths = np.array([FRAMES + 3, FRAMES, FRAMES - 1] * 4)
+    test = Clips(np.pad(whole.x, ((0, 0), (0, 3), (0, 0))), lengths=lengths, name="varied")
+    rows = generation.run(job(model, test, vectors(8, seed=1), prior=prior))
+    said = f"clips cut to the prior's {FRAMES} frames (8 of 12 are at least as long)"
+    assert {said in one.notes for one in rows} == {True}
+    assert row(rows, "fvd").count == 8
+    assert not any("cut" in note for one in generation.run(job(model, whole, prior=prior)) for note in one.notes)
+
+
+def test_a_distance_of_fewer_clips_than_features_says_so(model, prior):
+    class Wide(Averages):
+        def describe(self, clips):
+            return np.tile(super().describe(clips), 30)
+
+    for judge, few in ((Averages(), False), (Wide(), True)):
+        rows = generation.run(job(model, vectors(40), prior=prior, shelf=Lookers(clip_features=judge)))
+        assert any("of 40 clips described by" in note for note in row(rows, "fvd").notes) == few
+        assert (
+            any("of 20 clips described by" in note for note in row(rows, "fvd", "halves", baseline=True).notes) == few
+        )
+        assert not row(rows, "precision").notes
 
 
 def test_a_prior_of_other_factors(model, randomise):

@@ -137,7 +137,8 @@ def test_a_prior_of_other_lengths_leaves_the_swaps():
     assert jobs.values(rows)["two_factor_swap"] > 0.9
     row = jobs.one(rows, "two_factor_sample")
     assert math.isnan(row.values[0])
-    assert "9 frames" in row.reason
+    assert f"draws dynamics of 9 frames, the clips of sprites have {jobs.FRAMES}" in row.reason
+    assert "--frames" not in row.reason
     assert jobs.values(rows)["sample_kept_action"] == 1.0  # d kept and s sampled: that can be made
 
 
@@ -186,7 +187,7 @@ def test_settings_reach_the_judge_and_the_pairs():
     # The very pairs that would be written as a list.
     held = jobs.job(Painter("mixed"), options={"pairs": 5}, pairs=None)
     assert jobs.values(run(options={}, pairs=of_job(held))) == jobs.values(run(options={"pairs": 5}))
-    with pytest.raises(InputError, match="a count of clips as well"):
+    with pytest.raises(InputError, match=r"--set count\) and pairs to draw \(--draw-pairs or --set pairs"):
         run(options={"pairs": 5, "count": 5})
 
 

@@ -133,7 +133,7 @@ HEAD = '# {"pairs": 1, "set": "sprites", "split": "test", "clips": "KNOWN", "nam
         ("first,second\n0,1\n", "begins with 'first,second'"),
         ("# {not json\nfirst,second\n0,1\n", "begins with"),
         ("# [1]\nfirst,second\n0,1\n", "begins with"),
-        ("", "begins with ''"),
+        ("", r"is empty, expected .* --save-pairs .* first,second .*first lends the static factor"),
     ],
 )
 def test_a_list_that_will_not_do_is_refused(tmp_path, text, told):

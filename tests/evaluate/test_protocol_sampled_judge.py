@@ -155,28 +155,43 @@ def test_a_reader_of_other_classes_is_refused():
         judged(shelf=Stand(fewer=1), static=())
 
 
-def test_clips_of_other_lengths_leave_drawn_dynamics_open():
+def test_longer_clips_are_cut_to_the_prior_and_every_row_says_so():
     clips = painted()
-    varied = Clips(clips.x, lengths=np.arange(96) % 3 + 2, labels=clips.labels, name="sprites")
     longer = dataclasses.replace(clips, x=np.repeat(clips.x, 2, axis=1))
-    for test, words in ((varied, "of varied lengths, expected 4 frames"), (longer, "of 8 frames, expected 4")):
-        drawn = []
+    lengths = np.arange(96) % 5 + 2
+    varied = dataclasses.replace(longer, lengths=lengths)
+    for test, held in ((longer, 96), (varied, int((lengths >= 4).sum()))):
+        rows = sampled_judge.run(job(Painter(), prior=Dice(), test=test))
+        assert {row.notes for row in rows} == {
+            (f"clips cut to the prior's 4 frames ({held} of 96 are at least as long)",)
+        }
+        assert one(rows, "accuracy", about="s drawn").count == held
+        assert one(rows, "accuracy_static_frozen", about="d drawn").count == held
+        assert values(rows)["accuracy"] == values(rows)["accuracy_static_frozen"] == 1
+    assert not any(row.notes for row in sampled_judge.run(job(Painter(), prior=Dice())))
 
-        class Watched(Dice):
-            def sample(self, count, seeds, steps=None, rule=None, drawn=drawn):
-                drawn.append(count)
-                return super().sample(count, seeds)
 
-        rows = sampled_judge.run(job(Painter(), prior=Watched(), test=test, batch=96))
-        # Drawn for the one direction alone.
-        assert drawn == [96]
-        whole = sampled_judge.run(job(Painter(), prior=Dice(), batch=96))
-        assert [(row.metric, row.about) for row in rows] == [(row.metric, row.about) for row in whole]
-        for row in rows:
-            undone = row.about.startswith("d drawn")
-            assert math.isnan(row.values[0]) == undone
-            assert (words in row.reason) == undone
-        assert values(rows)["accuracy"] == 1
+def test_shorter_clips_leave_drawn_dynamics_open():
+    clips = painted()
+    test = Clips(clips.x[:, :3], lengths=np.arange(96) % 2 + 2, labels=clips.labels, name="sprites")
+    drawn = []
+
+    class Watched(Dice):
+        def sample(self, count, seeds, steps=None, rule=None):
+            drawn.append(count)
+            return super().sample(count, seeds)
+
+    rows = sampled_judge.run(job(Painter(), prior=Watched(), test=test, batch=96))
+    # Drawn for the one direction alone.
+    assert drawn == [96]
+    whole = sampled_judge.run(job(Painter(), prior=Dice(), batch=96))
+    assert [(row.metric, row.about) for row in rows] == [(row.metric, row.about) for row in whole]
+    for row in rows:
+        undone = row.about.startswith("d drawn")
+        assert math.isnan(row.values[0]) == undone
+        assert ("draws dynamics of 4 frames and the longest clip of sprites has 3" in row.reason) == undone
+        assert "--frames" not in row.reason
+    assert values(rows)["accuracy"] == 1
 
 
 def test_drawn_clips_of_two_seeds_have_nothing_in_common():

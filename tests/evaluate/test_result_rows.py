@@ -6,7 +6,7 @@ import math
 import pytest
 
 from diffsda.errors import InputError, SaveError
-from diffsda.evaluate.record import Result
+from diffsda.evaluate.record import Result, number
 from diffsda.evaluate.result import NAN, Row, merge
 from diffsda.evaluate.run import Journal, evaluate, key_of
 
@@ -71,13 +71,17 @@ def test_merging_runs_of_other_rows_is_refused():
 
 
 def test_merging_keeps_the_reason_of_any_seed():
-    (made,) = merge([[row(0.1)], [row(NAN, reason="no face found")]])
+    (made,) = merge([[row(0.1, notes=("a", "b"))], [row(NAN, reason="no face found", notes=("b", "c"))]])
+    assert made.notes == ("a", "b", "c")
     assert made.reason == "no face found"
     assert made.values[0] == 0.1
 
 
 def test_a_result_comes_back_from_disk_as_it_was(tmp_path):
-    rows = [row(0.1, 0.2, missed=0.5, judge="dlib", substitute=True), row(NAN, NAN, reason="why", baseline=True)]
+    rows = [
+        row(0.1, 0.2, missed=0.5, judge="dlib", substitute=True, notes=("cut",)),
+        row(NAN, NAN, reason="why", baseline=True),
+    ]
     made = result(rows, provenance={"model": "a"}, published=[{"system": "DBSE", "value": 0.1}])
     again = Result.read(made.write(tmp_path / "r.json"))
     assert again.rows[0] == rows[0]
@@ -108,17 +112,43 @@ def test_the_table_marks_baselines_substitutes_misses_and_reasons():
         row(0.5, 0.5, baseline=True, about="chance"),
         row(0.1, 0.2, missed=0.25, judge="dlib", substitute=True),
         row(NAN, NAN, metric="eer_dynamic", reason="one class only"),
+        row(NAN, NAN, metric="eer_gap", reason="one class only", count=12345),
+        row(NAN, NAN, metric="eer_gap", reason="no one speaks", baseline=True),
+        row(1.0, 1.0, metric="eer_cut", notes=("few clips",)),
     ]
     paper = [{"table": "4", "data": "timit", "system": "DBSE", "metric": "eer_static", "value": 0.035, "spread": 0.01}]
     lines = result(rows, published=paper).table().splitlines()
     assert lines[2].startswith("| eer_static \u2193, share | 0.1500 |")
     assert "25.0%" in lines[2]
     assert "dlib (substitute)" in lines[2]
-    assert "one class only" in lines[3]
-    assert lines[4].startswith("| *baseline: chance (eer_static)")
-    assert "DBSE on timit (Table 4)" in lines[5]
-    assert "0.0350 \u00b1 0.0100" in lines[5]
-    assert len({line.count("|") for line in lines}) == 1
+    assert lines[3].startswith("| eer_dynamic \u2193, share | \u2013 (1) |")
+    assert lines[4].startswith("| eer_gap \u2193, share | \u2013 (1) |")
+    assert "| 12,345 |" in lines[4]
+    assert lines[5].startswith("| eer_cut \u2193, share | 1.0000 (2) |")
+    assert lines[6].startswith("| *baseline: chance (eer_static)")
+    assert "DBSE on timit (Table 4)" in lines[7]
+    assert "0.0350 \u00b1 0.0100" in lines[7]
+    assert len({line.count("|") for line in lines[:8]}) == 1
+    # Each reason once; the baseline that has no value is not shown.
+    assert lines[8:] == ["", "(1) one class only", "(2) few clips"]
+
+
+def test_what_goes_for_all_rows_is_said_below_them_alone():
+    made = result([row(0.1, notes=("cut to 7 frames", "few")), row(0.2, metric="m", notes=("cut to 7 frames",))])
+    lines = made.table().splitlines()
+    assert lines[2].startswith("| eer_static \u2193, share | 0.1000 (1) |")
+    assert lines[3].startswith("| m \u2193, share | 0.2000 |")
+    assert lines[4:] == ["", "cut to 7 frames", "(1) few"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(1.0, "1.0000"), (0.0, "0.0000"), (0.98765, "0.9877"), (-2.5, "-2.5000"), (22.0, "22.00"), (999.96, "1000.0")],
+)
+def test_numbers_line_up(value, told):
+    assert number(value) == told
+    assert number(12345.6) == "12346"
+    assert number(1e-5) == "1e-05"
 
 
 def test_a_stopped_evaluation_goes_on_where_it_was(tmp_path):
@@ -145,6 +175,20 @@ def test_what_was_measured_with_other_settings_does_not_count(tmp_path):
     evaluate(lambda model, seed: [row(0.0)], 1, (0,), Journal(path, key_of({"noise": "fresh"})))
     assert not Journal(path, key_of({"noise": "dynamic"})).held
     assert Journal(path, key_of({"noise": "fresh"})).held
+
+
+def test_what_another_evaluation_measured_is_kept_until_it_is_done(tmp_path):
+    path, first, second = tmp_path / "j.jsonl", key_of({"noise": "fresh"}), key_of({"noise": "dynamic"})
+    for key, seeds in ((first, (0, 1)), (second, (0,))):
+        evaluate(lambda model, seed: [row(0.5)], 1, seeds, Journal(path, key))
+    journal = Journal(path, second)
+    assert (len(journal.held), len(journal.others)) == (1, 2)
+    journal.drop()
+    assert not Journal(path, second).held
+    again = Journal(path, first)
+    assert set(again.held) == {(0, 0), (0, 1)}
+    again.drop()
+    assert not path.exists()
 
 
 def test_a_journal_that_cannot_be_written_says_so(tmp_path):

@@ -1,5 +1,7 @@
 """Results as tables: whose row is whose, and nothing looks like a number that is none."""
 
+import dataclasses
+
 import pytest
 
 from diffsda.evaluate.record import Result
@@ -30,7 +32,7 @@ def result(**changes):
     ]
     settings = {
         "protocol": "swap-video",
-        "tables": "2, 17",
+        "tables": "Tables 2, 17",
         "about": "faces",
         "data": "shapes",
         "rows": rows,
@@ -69,6 +71,15 @@ def test_rows_of_a_metric_stand_together_with_the_model_first_and_the_paper_last
     assert ours[3:5] == ("3.4%", "1,200")
 
 
+def test_the_caption_names_tables_once_and_what_goes_for_all_rows():
+    assert table().caption == "swap-video: faces (Tables 2, 17), on shapes; mean over seeds 0, 1, 2"
+    held = [dataclasses.replace(row, notes=("cut to 7 frames", row.metric)) for row in result().rows]
+    found = table(rows=held)
+    assert found.caption.endswith("seeds 0, 1, 2; cut to 7 frames")
+    assert found.rows[0][1] == Tagged("0.2500", "", "aed")
+    assert found.rows[3][1] == Tagged("\u2013", "undefined", "no face was found; akd")
+
+
 def test_baselines_substitutes_and_papers_are_marked():
     found = table()
     assert found.rows[0][5] == Tagged("small", "substitute")
@@ -80,7 +91,7 @@ def test_baselines_substitutes_and_papers_are_marked():
         *("", "", ""),
         "Table 2",
     )
-    assert found.rows[4][1] == Tagged("", "", "DBSE 3 \u00b1 0.5000")
+    assert found.rows[4][1] == Tagged("", "", "DBSE 3.0000 \u00b1 0.5000")
     html = page("t", [found])
     assert '<tr class="baseline">' in html
     assert html.count('<span class="tag">baseline</span>') == 1

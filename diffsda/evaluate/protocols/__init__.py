@@ -6,24 +6,23 @@ import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from diffsda.errors import InputError
+from diffsda.evaluate.protocols.setting import (
+    COUNT,
+    LABEL_NOISES,
+    PAIRS,
+    PICTURES,
+    READER,
+    RUNS,
+    VIDEO_NOISES,
+    Setting,
+)
 
 if TYPE_CHECKING:
     from diffsda.evaluate.job import Job
     from diffsda.evaluate.result import Row
-
-
-Kind = Literal["whole", "seed", "number", "truth", "table", "word"]
-KINDS: dict[Kind, str] = {
-    "whole": "a whole number from 1 on",
-    "seed": "a whole number from 0 on",
-    "number": "a positive number",
-    "truth": "true or false",
-    "table": 'a table, {"name": value, ...}',
-    "word": "a word, or a list of words",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +36,15 @@ class Protocol:
     about: str
     needs: str
     """What there must be besides a model, in words."""
-    settings: Mapping[str, Kind] = field(default_factory=dict)
-    """Settings of its own: name and what it takes."""
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """Settings of its own by name."""
     published_counting: bool = False
     """Whether ``as_published`` changes anything: whether the authors' code, where there is any, counts otherwise."""
 
     def checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return settings as they came.
 
-        Raises: InputError for one there is none of, a near one is suggested, or a value of another kind.
+        Raises: InputError for one there is none of, a near one is suggested, or a value that it does not take.
         """
         for name, value in given.items():
             if name not in self.settings:
@@ -53,8 +52,7 @@ class Protocol:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 known = ", ".join(self.settings) or "none"
                 raise InputError(f"setting of {self.name}: got {name!r}, expected one of: {known}{hint}")
-            if not _is(value, self.settings[name]):
-                raise InputError(f"setting {name}: got {value!r}, expected {KINDS[self.settings[name]]}")
+            self.settings[name].check(name, value)
         return given
 
     def run(self, job: Job) -> list[Row]:
@@ -62,24 +60,13 @@ class Protocol:
         found: Callable[[Job], list[Row]] = importlib.import_module(f"{__name__}.{self.module}").run
         return found(job)
 
+    def draws(self, job: Job) -> bool:
+        """Return whether another seed could change a value: whether anything is drawn for this job."""
+        found: Callable[[Job], bool] | None = getattr(
+            importlib.import_module(f"{__name__}.{self.module}"), "draws", None
+        )
+        return found is None or found(job)
 
-def _is(value: Any, kind: Kind) -> bool:
-    if kind == "whole":
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    if kind == "seed":
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if kind == "number":
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
-    if kind == "truth":
-        return isinstance(value, bool)
-    if kind == "table":
-        return isinstance(value, dict)
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-
-
-_READER: dict[str, Kind] = {"judge": "table", "judge_seed": "seed"}
-_PAIRS: dict[str, Kind] = {"pairs": "whole", "different": "word", "noises": "word"}
-_PICTURES: dict[str, Kind] = {"kind": "word", "size": "whole"}
 
 PROTOCOLS = {
     one.name: one
@@ -90,7 +77,13 @@ PROTOCOLS = {
             tables="DiViD Table 1",
             about="swaps read by a judge: static, dynamic and joint accuracy, leakage of either factor into the other",
             needs="clips with static and dynamic labels (sprites, mug, moving_shapes, ...)",
-            settings={**_PAIRS, **_READER, "leakage": "truth"},
+            settings={
+                **PAIRS,
+                "pairs": Setting("whole", "500", "pairs to draw, each swapped both ways; as --draw-pairs"),
+                "noises": LABEL_NOISES,
+                **READER,
+                "leakage": Setting("truth", "true", "whether probes read the labels of either role from s and from d"),
+            },
         ),
         Protocol(
             name="swap-video",
@@ -99,7 +92,7 @@ PROTOCOLS = {
             tables="Tables 2, 17",
             about="swaps of faces or bodies: AED with s kept, AKD with d kept",
             needs="a video set; judges of identity and key points",
-            settings={**_PAIRS, **_PICTURES},
+            settings={**PAIRS, "noises": VIDEO_NOISES, **PICTURES},
         ),
         Protocol(
             name="reconstruction",
@@ -108,7 +101,7 @@ PROTOCOLS = {
             tables="Tables 3, 17",
             about="clips from their own start noise and from the factors alone: MSE, PSNR, AED, AKD",
             needs="any set; AED and AKD want judges",
-            settings=_PICTURES,
+            settings=PICTURES,
         ),
         Protocol(
             name="verification",
@@ -117,7 +110,7 @@ PROTOCOLS = {
             tables="Tables 10, 11",
             about="is it the same person after a swap, and the same action",
             needs="a video set of faces; a judge of identity; for actions, a label",
-            settings={**_PAIRS, **_PICTURES, **_READER},
+            settings={**PAIRS, "noises": VIDEO_NOISES, **PICTURES, **READER},
         ),
         Protocol(
             name="judge",
@@ -125,7 +118,16 @@ PROTOCOLS = {
             tables="Table 9",
             about="one factor drawn from the prior: accuracy of what was kept, inception score, entropies",
             needs="clips with labels (mug, sprites, ...); a prior",
-            settings={**_READER, "noise": "word", "prior_steps": "whole"},
+            settings={
+                **READER,
+                "noise": Setting(
+                    "word",
+                    "auto: own where s is drawn, fresh where d is",
+                    "where clips with a drawn factor start from: their own start noise, or noise that is drawn",
+                    ("auto", "own", "fresh", "shared"),
+                ),
+                "prior_steps": Setting("whole", "the prior's own", "solver steps of the prior"),
+            },
         ),
         Protocol(
             name="fvd",
@@ -133,7 +135,7 @@ PROTOCOLS = {
             tables="Table 13, G.1",
             about="samples of the prior against real clips: Frechet video distance, precision and recall",
             needs="any set; a prior; I3D for the paper's scale",
-            settings={"count": "whole"},
+            settings={"count": COUNT},
         ),
         Protocol(
             name="eer",
@@ -142,7 +144,17 @@ PROTOCOLS = {
             tables="Tables 4, 16",
             about="speakers verified by s and by d: equal error rates and their gap",
             needs="recordings with speakers (timit, librispeech, speech, japanese_vowels)",
-            settings={"speaker": "word", "utterances": "whole", "voices": "truth"},
+            settings={
+                "speaker": Setting(
+                    "words", "the first static label", "label of who speaks; of several, who shares all is one"
+                ),
+                "utterances": Setting(
+                    "whole", "5000", "utterances compared at most, drawn by the seed if there are more"
+                ),
+                "voices": Setting(
+                    "truth", "true", "whether an embedder of voices is a baseline, where clips are speech"
+                ),
+            },
         ),
         Protocol(
             name="speech-quality",
@@ -150,7 +162,7 @@ PROTOCOLS = {
             tables="Table 12",
             about="reconstructed speech: error of the spectrogram, DNSMOS of its sound",
             needs="log mel clips; DNSMOS",
-            settings={"heard": "whole"},
+            settings={"heard": Setting("whole", "100", "utterances made sound and rated, drawn by the seed")},
         ),
         Protocol(
             name="prediction",
@@ -159,7 +171,13 @@ PROTOCOLS = {
             tables="Tables 5, 14",
             about="mortality or oil temperature from frozen factors",
             needs="physionet or etth1",
-            settings={"outcome": "word", "target": "word", "window": "whole", "runs": "whole", "passes": "whole"},
+            settings={
+                "outcome": Setting("word", "death", "label of 0 and 1 that is predicted"),
+                "target": Setting("word", "OT", "array of the prepared folder's files that is predicted"),
+                "window": Setting("whole", "10", "frames that a value of the target is averaged over"),
+                "runs": RUNS,
+                "passes": Setting("whole", "41 for the outcome, 301 for the target", "passes over the training part"),
+            },
         ),
         Protocol(
             name="classification",
@@ -168,7 +186,11 @@ PROTOCOLS = {
             tables="Tables 5, 15",
             about="ICU unit, month or another static label from s",
             needs="physionet, airq, or clips with a static label",
-            settings={"runs": "whole", "passes": "whole", "lr": "number"},
+            settings={
+                "runs": RUNS,
+                "passes": Setting("whole", "205", "passes over the training part"),
+                "lr": Setting("number", "0.001", "learning rate of the heads"),
+            },
         ),
         Protocol(
             name="multifactor",
@@ -176,7 +198,11 @@ PROTOCOLS = {
             tables="MSD benchmark",
             about="swaps and samples of factor groups, read by a judge, and static factors' consistency over frames",
             needs="clips with static and dynamic labels",
-            settings={**_READER, "count": "whole", "pairs": "whole"},
+            settings={
+                **READER,
+                "count": Setting("whole", "500", "clips looked at, each a pair with the next one drawn"),
+                "pairs": Setting("whole", "none", "pairs to draw of clips that differ in both roles, instead of count"),
+            },
         ),
         Protocol(
             name="dci",
@@ -184,7 +210,13 @@ PROTOCOLS = {
             tables="MSD benchmark",
             about="modularity, compactness and explicitness of the dimensions of s and d",
             needs="clips with labels",
-            settings={"count": "whole", "width": "whole", "trees": "whole"},
+            settings={
+                "count": Setting("whole", "1000", "test clips used, drawn by the seed"),
+                "width": Setting(
+                    "whole", "32", "dimensions that s and the mean of d are brought to where they have more"
+                ),
+                "trees": Setting("whole", "100", "trees a label"),
+            },
         ),
     )
 }

@@ -58,13 +58,14 @@ def run(job: Job) -> list[Row]:
     compared is taken off first and the rate interpolated; the rows ``..._bisection`` are of all pairs, nothing is
     taken off, and the rate is the one that the authors' search stops at. Beside them: the mean of the features
     themselves, and for speech an embedder of voices, on sound made from the real spectra.
-    as_published: the plain rows are counted like the rows ``..._bisection``, lists are passed over.
-    Options: speaker (a label; the first static one), utterances (the most that are compared, 5000, drawn by the seed),
-    voices (False leaves the embedder out).
+    as_published: the plain rows are counted like the rows ``..._bisection``, which are left out, and lists passed over.
+    Options: speaker (a label, the first static one; of several, who shares all is one), utterances (the most that are
+    compared, 5000, drawn by the seed), voices (False leaves the embedder out).
     Raises: InputError if there is no speaker, or an utterance of two.
     """
-    wanted = settings(job.options, speaker=job.static[0] if job.static else "", utterances=MOST, voices=True)
-    said = _said(job, wanted["speaker"], wanted["utterances"])
+    asked = {name: ",".join(value) if isinstance(value, list) else value for name, value in job.options.items()}
+    wanted = settings(asked, speaker=job.static[0] if job.static else "", utterances=MOST, voices=True)
+    said = _said(job, wanted["speaker"].split(","), wanted["utterances"])
     codes = codes_of(job.model, job.test, job.batch)
     s, d = (said.utterances.mean(x) for x in (codes.static, codes.dynamic_mean()))
     rows = _gaps(job, said, s, d)
@@ -74,6 +75,11 @@ def run(job: Job) -> list[Row]:
     if job.model.recipe.clips.modality == "audio" and wanted["voices"]:
         rows += _voices(job, said)
     return rows
+
+
+def draws(job: Job) -> bool:
+    """Return whether a seed changes a value: whether there are more utterances than are compared."""
+    return len(utterances(job.test)) > int(job.options.get("utterances", MOST))
 
 
 def _gaps(job: Job, said: _Said, s: Floats, d: Floats) -> list[Row]:
@@ -141,9 +147,10 @@ def _ways(job: Job, said: _Said) -> list[_Way]:
         )
 
     published = _Way("", "", everyone, all_pairs_as_they_are, equal_error_rate_bisection)
-    again = replace(published, suffix="_bisection", words=", all pairs, as the authors count")
+    published = replace(published, words=", all pairs, as the authors count")
     if job.as_published:
-        return [published, again]
+        return [published]
+    again = replace(published, suffix="_bisection")
     if not said.lists:
         return [_Way("", "", everyone, all_pairs, equal_error_rate), again]
     held = said.lists
@@ -154,22 +161,35 @@ def _ways(job: Job, said: _Said) -> list[_Way]:
     return [*ways, again]
 
 
-def _said(job: Job, name: str, most: int) -> _Said:
-    if not name:
+def _said(job: Job, names: list[str], most: int) -> _Said:
+    if not all(names):
         there = ", ".join(job.test.labels) or "none"
-        raise InputError(f"--static: got no label of who speaks, expected one of those of the clips: {there}")
+        raise InputError(
+            f"--static: got no label of who speaks, expected one of those of the clips: {there}; name it with --static "
+            "NAME or --set speaker=NAME"
+        )
     whole = utterances(job.test)
-    speaker = whole.label(clip_label(job.test, name), name)
+    speaker = _who(np.stack([whole.label(clip_label(job.test, name), name) for name in names], 1))
     known: Array = np.flatnonzero(speaker >= 0)
     if len(known) < 2:
-        raise InputError(f"eer: got {len(known)} utterances with the label {name}, expected at least two")
+        words = ", ".join(names)
+        raise InputError(f"eer: got {len(known)} utterances with the label {words}, expected at least two")
     if len(known) > most:
         known = np.sort(np.random.default_rng(job.seed).permutation(known)[:most])
     said = _Said(whole.select(known), speaker[known], {})
-    if job.folder is None or not (Path(job.folder) / speech_trials.NAME).is_file():
+    # Lists are of the test part: elsewhere their utterances are others.
+    if job.split != "test" or job.folder is None or not (Path(job.folder) / speech_trials.NAME).is_file():
         return said
     lists = speech_trials.read(job.folder)
     return replace(said, lists=_within(replace(said, lists=lists), np.ones(len(known), bool)))
+
+
+def _who(labels: Array) -> Array:
+    """Number the speakers (U,) that labels (U, L) tell apart, -1 where one of them is not known."""
+    if labels.shape[1] == 1:
+        return labels[:, 0]
+    _, who = np.unique(labels, axis=0, return_inverse=True)
+    return np.where((labels >= 0).all(axis=1), who.reshape(-1), -1)
 
 
 def _within(said: _Said, kept: Array) -> dict[str, Trials]:

@@ -84,7 +84,7 @@ class VideoSwaps:
             raise InputError(f"video: got clips {job.test.x.shape}, expected (N, V, C, H, W): pictures are compared")
         if not pictures(job):
             raise InputError("video: got latents, which nobody can look at; name the first stage they were made with")
-        self.counts: Policy = "reference" if job.as_published and not self.bodies else job.noise
+        self.counts: Policy = "reference" if job.as_published and not self.bodies else job.start
         self.policies = policies(job, self.counts)
         self.size: int | None = job.options.get("size")
         shelf = job.shelf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from diffsda.evaluate.frechet import frechet_distance, halves
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.lengths import Array, Floats
 from diffsda.evaluate.prior_quality import PriorQuality, prior_quality
+from diffsda.evaluate.protocols.cuts import cut_to_prior
 from diffsda.evaluate.protocols.pictures import pictures
 from diffsda.evaluate.result import NAN, Better, Row
 from diffsda.evaluate.tried import tried
@@ -21,7 +23,6 @@ from diffsda.factors import Factors
 from diffsda.tasks.batches import slices
 from diffsda.tasks.encode import encode
 from diffsda.tasks.generate import generate
-from diffsda.tasks.pool import cut
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
@@ -69,12 +70,10 @@ class Generation:
                 "prior: there is none, expected one to draw samples from; make it with `diffsda train-prior`"
             )
         self.job, self.prior, self.pictures = job, job.prior, pictures(job)
-        frames = self.prior.sizes.frames
-        test, _ = cut(job.test, frames)
-        fit, _ = cut(job.fit, frames)
-        self.test = _some(test, job.options.get("count", len(test)), 0)
+        held, self.notes = cut_to_prior(job)
+        self.test = _some(held.test, job.options.get("count", len(held.test)), 0)
         self.count = len(self.test)
-        self.fit = _some(fit, self.count, job.seed)
+        self.fit = _some(held.fit, self.count, job.seed)
 
     def rows(self) -> list[Row]:
         """Return all rows: those of clips, then those of factors."""
@@ -82,7 +81,8 @@ class Generation:
         # The prior refuses factors of other sizes than its own before anything is sampled.
         self.prior.pack(real.to(self.prior.mean.device))
         drawn = self.prior.sample(self.count, base(self.job.seed, "prior"), track=self.job.track).to("cpu")
-        return [*self._of_clips(drawn, real), *self._of_factors(drawn, real, training)]
+        rows = [*self._of_clips(drawn, real), *self._of_factors(drawn, real, training)]
+        return [replace(row, notes=(*self.notes, *row.notes)) for row in rows]
 
     def _of_clips(self, drawn: Factors, real: Factors) -> Iterator[Row]:
         judge, said, reason = self._described(drawn, real)
@@ -100,9 +100,11 @@ class Generation:
         for words, suffix, baseline in systems:
             count = len(self.fit) if words == TRAINING else self.count
             about = {"about": f"FVD; {words}", "baseline": baseline, "count": count}
-            yield _row(between(words), **{**distance, **about, "metric": f"fvd{suffix}"})
+            few = _few(said, count)
+            yield _row(between(words), **{**distance, **about, "metric": f"fvd{suffix}", "notes": few})
         nothing = (NAN, reason) if judge is None else tried(lambda: halves(said["test"], self.job.seed))
         about = {"about": "FVD; halves of the test part", "baseline": True, "count": self.count // 2}
+        about["notes"] = _few(said, self.count // 2)
         yield _row(nothing, **{**distance, **about})
         for words, suffix, baseline in systems:
             count = len(self.fit) if words == TRAINING else self.count
@@ -176,6 +178,16 @@ def _some(clips: Clips, count: int, seed: int) -> Clips:
     if len(clips) <= count:
         return clips
     return clips.select(np.sort(np.random.default_rng(seed).choice(len(clips), count, replace=False)))
+
+
+def _few(said: dict[str, Floats], count: int) -> tuple[str, ...]:
+    """Say so where a distance is of fewer clips than the judge has features, or nothing."""
+    width = said["test"].shape[1] if "test" in said else 0
+    if count >= width:
+        return ()
+    return (
+        f"of {count} clips described by {width} numbers each: with fewer clips than numbers a distance is too large",
+    )
 
 
 def _quality(real: Array, made: Array, scale: Array | None = None) -> tuple[PriorQuality | None, str]:

@@ -23,6 +23,7 @@ from diffsda.evaluate.multifactor import (
     multifactor_swap_score,
 )
 from diffsda.evaluate.pairs import Rows, of_job
+from diffsda.evaluate.protocols.cuts import other_lengths
 from diffsda.evaluate.protocols.reading import reader_of
 from diffsda.evaluate.protocols.swaps import Part, real, swapped
 from diffsda.evaluate.result import NAN, Better, Row
@@ -107,14 +108,13 @@ class _Judge:
     def made(self, kind: Kind, kept: Literal["static", "dynamic"]) -> _Seen | str:
         """Return what is seen in clips of which one factor was kept, or why there are none."""
         if kind == "swap":
-            policy = self.job.noise
+            policy = self.job.start
             return self._look(swapped(self.job, self.pairs, policy, "static" if kept == "static" else "dynamics"))
         if self.job.prior is None:
             return NO_PRIOR
-        try:
-            return self._look(_sampled(self.job, self.pairs[0], "dynamic" if kept == "static" else "static"))
-        except InputError as error:  # a prior over other lengths: swaps are scored all the same
-            return str(error)
+        if kept == "static" and (reason := other_lengths(self.job.prior, self.job.test)):
+            return reason  # swaps are scored all the same
+        return self._look(_sampled(self.job, self.pairs[0], "dynamic" if kept == "static" else "static"))
 
     def rows(self, kind: Kind, seen: Mapping[str, _Seen | str], about: str, *, baseline: bool = False) -> list[Row]:
         """Return the score and the accuracies it is made of."""
@@ -237,7 +237,10 @@ class _Judge:
 def _pairs(job: Job, labels: Mapping[str, Ints]) -> Rows:
     """Return rows of clips and of a partner each: those given or asked for, or any two that have all labels."""
     if {"count", "pairs"} <= set(job.options):
-        raise InputError("pairs: got a count of clips as well, expected one of them")
+        raise InputError(
+            "pairs: got clips to count (--set count) and pairs to draw (--draw-pairs or --set pairs), expected one of "
+            "them"
+        )
     if job.pairs is not None or "pairs" in job.options:
         first, second = of_job(job, own_list=False)
         known = labelled(labels, len(job.test))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,13 +22,14 @@ from diffsda.evaluate.inception import (
 from diffsda.evaluate.job import Job
 from diffsda.evaluate.judges.kinds import Reader
 from diffsda.evaluate.lengths import Floats, Ints
+from diffsda.evaluate.protocols.cuts import cut_to_prior, misfit
 from diffsda.evaluate.protocols.pictures import pictures
 from diffsda.evaluate.protocols.reading import Read, classes_of, read, reader_of
 from diffsda.evaluate.protocols.swaps import Part, clips_at, real
 from diffsda.evaluate.reconstruction import squared_error
 from diffsda.evaluate.result import NAN, Better, Row
 from diffsda.tasks.batches import slices
-from diffsda.tasks.generate import other_frames, unconditional_swap
+from diffsda.tasks.generate import unconditional_swap
 from diffsda.tasks.reconstruct import reconstruct
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def run(job: Job) -> list[Row]:
     score, H(y|x) and H(y) over as many clips of every class. Of the labels that were drawn: how often they are still
     read as the clip's, which should be by chance. Baselines: the reader on real clips, and chance. The table's last
     column is the error of reconstructions from their own noise, for pictures.
-    A prior of other numbers of frames leaves the rows of drawn dynamics undefined.
+    Clips are cut to the prior's number of frames; where none is as long, the rows of drawn dynamics are undefined.
     options: judge, judge_seed, noise (where swaps start: auto, own, fresh, shared), prior_steps.
     Source: DiffSDA Table 9, after DBSE's evaluation. Differs: that balances by subject and averages passes over the
     test part, which here are seeds.
@@ -77,6 +78,13 @@ def run(job: Job) -> list[Row]:
     """
     if job.prior is None:
         raise InputError("prior: got none, expected one to draw factors from; train it with `diffsda train-prior`")
+    notes: tuple[str, ...] = ()
+    if not any(misfit(job.prior, clips) for clips in (job.test, job.fit)):
+        job, notes = cut_to_prior(job)
+    return [replace(row, notes=notes) for row in _scored(job)]
+
+
+def _scored(job: Job) -> list[Row]:
     ways = _directions(job)
     names = (*ways[1].kept, *ways[0].kept)
     if not names:
@@ -104,10 +112,10 @@ def _directions(job: Job) -> tuple[Direction, Direction]:
     no_static = "" if static else no_static or f"{job.test.name} has no static labels"
     no_dynamic = "" if dynamic else no_dynamic or f"{job.test.name} has no dynamic labels"
     assert job.prior is not None
-    misfit = other_frames(job.prior, job.test)
+    why = misfit(job.prior, job.test) or misfit(job.prior, job.fit)
     return (
         Direction("static", "s drawn, d of x kept", "", dynamic, static, no_dynamic, ""),
-        Direction("dynamic", "d drawn, s of x kept", "_static_frozen", static, dynamic, no_static, misfit),
+        Direction("dynamic", "d drawn, s of x kept", "_static_frozen", static, dynamic, no_static, why),
     )
 
 

@@ -53,14 +53,14 @@ class Part:
 def policies(
     job: Job, first: Policy | None = None, others: Iterable[str] = (), without: Collection[str] = ()
 ) -> list[Policy]:
-    """Return where swaps start from, the one that counts first: ``job.noise``, then ``options["noises"]``, each once.
+    """Return where swaps start from, the one that counts first: ``job.start``, then ``options["noises"]``, each once.
 
     first: another one that counts. others: what else, where the options do not say. without: those that mean nothing
     here.
     Raises: InputError for an unknown one, or one of ``without``.
     """
     given = job.options.get("noises", others)
-    wanted = [first or job.noise, *(given.split(",") if isinstance(given, str) else given)]
+    wanted = [first or job.start, *(given.split(",") if isinstance(given, str) else given)]
     known = [one for one in get_args(Policy) if one not in without]
     for one in wanted:
         if one not in known:

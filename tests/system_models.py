@@ -9,10 +9,15 @@ from diffsda.baselines.dbse.settings import AudioSettings, SeriesSettings, Video
 from diffsda.baselines.divid.settings import DiViDSettings
 from diffsda.baselines.recipe import SystemRecipe
 from diffsda.baselines.spyl.settings import SPYLSettings
+from diffsda.checkpoint import load, save
+from diffsda.data.arrays import read, write
 from diffsda.data.clip import Clips as Held
+from diffsda.firststage.clips import whitened
+from diffsda.firststage.whiten import Whitening
 from diffsda.recipe import Clips, Optim, Sampling
 from diffsda.systems import build
 
+WHITENING = Whitening((0.5, 0.0, -0.5), (2.0, 1.0, 0.5))
 _CODES = {"static": 6, "dynamic": 3, "hidden": 5}
 _DIVID = {"static": 4, "dynamic": 4, "static_hidden": 8, "heads": 2, "layers": 1, "feedforward": 8, "context": 8}
 _VECTOR = Clips(modality="series", channels=3)
@@ -86,3 +91,22 @@ def clips(recipe, count=9, frames=6, *, lengths=False, seed=0):
         2 * draw.integers(1, frames // 2 + 1, count) if lengths else None,
         name="random",
     )
+
+
+def filled(folder):
+    """Fill a folder with a run of each system, those of vectors whitened, and clips: NAME-clips and NAME-varied.npz."""
+    for name, recipe in RECIPES.items():
+        (folder / name).mkdir()
+        made = model(name, WHITENING if name in VECTORS else None)
+        made.provenance = {"step": 1}
+        save(made, folder / name / "weights-00000001.safetensors")
+        for what, lengths in (("clips", False), ("varied", True)):
+            held = clips(recipe, 4, lengths=lengths)
+            write(folder / f"{name}-{what}.npz", {"x": held.x} | ({"lengths": held.lengths} if lengths else {}))
+    return folder
+
+
+def opened(folder, name, what="clips"):
+    """Return a run's model and its clips in the model's units."""
+    made = load(folder / name)
+    return made, whitened(read(folder / f"{name}-{what}.npz"), made.whitening)
