@@ -91,6 +91,7 @@ VOWELS = (
             vector_width=96,
             vector_layers=3,
             embedding=24,
+            bound=3.0,  # whitened clips seldom go beyond; free, some swaps run away
         ),
         clips=_VOWELS,
         sampling=Sampling(steps=50),
@@ -130,6 +131,7 @@ SPEECH = (
             vector_width=128,
             vector_layers=3,
             embedding=40,
+            bound=3.0,
         ),
         clips=_SPEECH,
         sampling=Sampling(steps=50),

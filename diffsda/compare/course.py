@@ -144,7 +144,7 @@ class Course:
             reason = f"training failed: {error}"
             atomic_write(failed, lambda file: file.write(reason.encode()))
             return Trial(overrides=overrides, reason=reason, details=details)
-        settings = settings_of(rule.protocol, parts.static, self.plan)
+        settings = settings_of(rule.protocol, parts.test, parts.static, self.plan)
         result = self.ways.evaluate(rule.protocol, [str(folder)], folder.with_suffix(".json"), parts, settings)
         score, reason = rule.score(result)
         return Trial(overrides=overrides, score=score, reason=reason, details={**details, "seconds": run.seconds})
@@ -200,7 +200,7 @@ class Course:
                 self.ways.say(f"{one.name}: {protocol}")
                 place = self.out / "eval" / one.row / f"{protocol}.json"
                 place.parent.mkdir(parents=True, exist_ok=True)
-                settings = settings_of(protocol, parts.static, plan)
+                settings = settings_of(protocol, parts.test, parts.static, plan)
                 rows[one.name][protocol] = self.ways.evaluate(protocol, paths[one.name], place, parts, settings)
         jobs = [self.ways.job(paths[one.name][0], parts, plan.judged_seeds[0]) for one in plan.entries]
         pairs = self._pairs(jobs, paths, parts)

@@ -111,12 +111,14 @@ def protocols_of(clips: Clips, static: Sequence[str], dynamic: Sequence[str], fa
     return (*found, "verification") if clips.video and faces else tuple(found)
 
 
-def settings_of(protocol: str, static: Sequence[str], plan: Plan) -> dict[str, Any]:
-    """Return a protocol's settings: usual ones here, and what the plan says."""
+def settings_of(protocol: str, clips: Clips, static: Sequence[str], plan: Plan) -> dict[str, Any]:
+    """Return a protocol's settings on clips with these labels: usual ones here, and what the plan says."""
     usual: dict[str, Any] = {}
     if protocol in ("swap-labels", "verification"):
         usual = {"judge_seed": plan.judge_seed}
     elif protocol == "eer":
         # Who is verified is who shares all static labels; a voice embedder says nothing of the models.
-        usual = {"voices": False, **({"speaker": list(static)} if len(static) > 1 else {})}
+        usual = {"voices": False}
+        if names := usable([clips], static)[0]:
+            usual["speaker"] = list(names) if len(names) > 1 else names[0]
     return usual | dict(plan.settings.get(protocol, {}))

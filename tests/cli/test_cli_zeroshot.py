@@ -232,7 +232,7 @@ def test_sets_on_disk_are_read_at_their_stride(cli, shelf, room):
         (("--reconstruct", "large", "--fps", 9, "--reconstruct-fps", "nan"), "--reconstruct-fps: got nan"),
         (("--reconstruct", "large", "--frames", 7), "--frames: got 7"),
         (("--reconstruct", "large", "--count", 0), "--count: got 0"),
-        (("--reconstruct", "large", "--way", "nearest"), "invalid choice 'nearest'"),
+        (("--reconstruct", "large", "--way", "nearest"), "--way: got 'nearest', expected one of 'area', 'published'"),
         (("--reconstruct", "large", "--steps", 1), "steps: got 1"),
         (("--reconstruct", "large", "--out", "none/o.npz"), "expected a folder that exists"),
         (("--reconstruct", "none"), "no such file"),

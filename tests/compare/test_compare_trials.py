@@ -1,11 +1,14 @@
 """Tuning: equal trials, chosen on validation clips, and no look at the test part before the choice."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
 
+from diffsda.compare.budget import Budget
+from diffsda.compare.plan import Plan, protocols_of, settings_of
 from diffsda.compare.record import Comparison
 from diffsda.compare.trials import CRITERIA, Trial, best, criterion, held_out
 from diffsda.data.clip import Clips
@@ -130,6 +133,21 @@ def test_the_criterion_follows_the_labels():
     with pytest.raises(InputError, match="expected one of joint"):
         criterion("jiont", both, ("who",), ("what",))
     assert CRITERIA["reconstruction"].sign == -1
+
+
+def test_protocols_and_their_settings_follow_the_labels(tmp_path):
+    moving = np.arange(96).reshape(24, 4) % 2  # A label that changes within every clip is none of whole clips.
+    held = clips(who=np.arange(24) % 2, where=np.arange(24) % 4, what=moving)
+    plan = Plan(entries=(), data="made", out=tmp_path, seeds=(0,), budget=Budget(), judge_seed=5)
+    assert protocols_of(held, ("who",), (), faces=True) == ("swap-labels", "eer", "reconstruction")
+    assert protocols_of(held, (), ("what",), faces=False) == ("reconstruction",)
+    assert settings_of("eer", held, ("what", "who", "where"), plan)["speaker"] == ["who", "where"]
+    assert settings_of("eer", held, ("what", "who"), plan) == {"voices": False, "speaker": "who"}
+    assert settings_of("swap-labels", held, ("who",), plan) == {"judge_seed": 5}
+    asked = dataclasses.replace(plan, settings={"eer": {"speaker": "where"}})
+    assert settings_of("eer", held, ("who",), asked)["speaker"] == "where"
+    film = Clips(np.zeros((2, 4, 3, 8, 8), np.float32))
+    assert protocols_of(film, (), (), faces=True) == ("reconstruction", "verification")
 
 
 def test_the_best_trial_is_the_first_of_the_highest():
