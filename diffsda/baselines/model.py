@@ -19,9 +19,6 @@ from diffsda.firststage.whiten import Whitening
 from diffsda.terms import Terms
 from diffsda.trainable import Trainable
 
-TOGETHER = ("dbse-audio", "dbse-series")
-"""Systems whose decoder is recurrent over frames."""
-
 
 @dataclass(frozen=True)
 class SeedDraws:
@@ -51,7 +48,7 @@ class Baseline(Trainable):
         self.system = network_of(recipe.system, recipe.settings)
         self.cannot = self.system.cannot
         self.stochastic = self.system.stochastic
-        self.frames_apart = recipe.system not in TOGETHER
+        self.frames_apart = self.system.frames_apart
         self.policy = self.system.policy
         if self.policy == "shared" and not self.shared_noise:
             self.policy = "fresh"

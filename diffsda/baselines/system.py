@@ -31,6 +31,8 @@ class System(ABC, nn.Module):
     """Where swaps start from in the system's own evaluation; nothing follows from it where nothing is drawn."""
     stochastic: ClassVar[bool] = False
     """Whether ``decode`` starts from noise like the clips, and ``invert`` finds it again."""
+    frames_apart: ClassVar[bool] = True
+    """Whether ``decode`` makes each frame from its own codes and noise alone."""
     masks: ClassVar[bool] = False
     """Whether ``loss`` takes a mask of missing values."""
     epoch: int | None = None

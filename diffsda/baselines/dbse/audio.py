@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,7 @@ class AudioDBSE(DBSE):
     """
 
     settings: AudioSettings
+    frames_apart: ClassVar[bool] = False
 
     def __init__(self, settings: AudioSettings) -> None:
         super().__init__(settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,7 @@ class SeriesDBSE(DBSE):
     """
 
     settings: SeriesSettings
+    frames_apart: ClassVar[bool] = False
 
     def __init__(self, settings: SeriesSettings) -> None:
         super().__init__(settings)
