@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from diffsda.edm.noise import SampleNoise
 from diffsda.errors import InputError
 
 
@@ -25,6 +26,18 @@ def fresh(generator: torch.Generator | None = None) -> Draws:
     def draw(what: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         where = like.device if generator is None else generator.device
         return torch.randn(shape, generator=generator, device=where, dtype=like.dtype).to(like.device)
+
+    return draw
+
+
+def alike(seed: int) -> Draws:
+    """Draw the same row for every clip, whatever batch it is in: each has a generator of its own, from this seed.
+
+    Shapes: the first axis of what is asked for is that of clips.
+    """
+
+    def draw(what: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return SampleNoise([seed] * shape[0], shape, like=like)()
 
     return draw
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,9 @@ from diffsda.factors import Factors
 from diffsda.firststage.whiten import Whitening
 from diffsda.terms import Terms
 from diffsda.trainable import Trainable
+
+_STATIC, _DYNAMIC = 1, 2
+"""Streams that keep new static codes, new dynamic codes and what drives a decoder apart under the same seed."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Baseline(Trainable):
         """
         if "sample_static" in self.cannot:
             raise self.refusal("sample_static")
-        return self._each(count, seed, lambda generator: self.system.sample_static(1, generator))
+        return self._each(count, seed, _STATIC, lambda generator: self.system.sample_static(1, generator))
 
     @torch.no_grad()
     def sample_dynamic(self, count: int, frames: int, seed: Seed = 0) -> Tensor:
@@ -124,7 +128,7 @@ class Baseline(Trainable):
             raise self.refusal("sample_dynamic")
         window = self._window
         codes = self._each(
-            count, seed, lambda generator: self.system.sample_dynamic(1, -(-frames // window), generator)
+            count, seed, _DYNAMIC, lambda generator: self.system.sample_dynamic(1, -(-frames // window), generator)
         )
         return codes.repeat_interleave(window, 1)[:, :frames]
 
@@ -177,7 +181,7 @@ class Baseline(Trainable):
         self.system.epoch = epoch
 
     def _encode(self, x: Tensor, lengths: Tensor | None) -> Factors:
-        f = self.system.encode(*self._whole(self._inside(x), lengths))
+        f = self.system.encode_again(*self._whole(self._inside(x), lengths))
         return Factors(f.static, f.dynamic.repeat_interleave(self._window, 1)[:, : x.shape[1]])
 
     def _whole(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -208,9 +212,13 @@ class Baseline(Trainable):
     def _how(self, lengths: Tensor | None, progress: Progress) -> dict[str, Any]:
         return {"lengths": lengths, "progress": progress} if self.system.stochastic else {}
 
-    def _each(self, count: int, seed: Seed, make: Callable[[torch.Generator], Tensor]) -> Tensor:
+    def _each(self, count: int, seed: Seed, stream: int, make: Callable[[torch.Generator], Tensor]) -> Tensor:
         seeds = [seed + i for i in range(count)] if isinstance(seed, int) else list(seed)
         if len(seeds) != count or any(s < 0 for s in seeds):
             raise InputError(f"seed: got {seed!r}, expected a whole number >= 0 or {count} of them, one a sample")
         with self.evaluating():
-            return torch.cat([make(torch.Generator().manual_seed(s)) for s in seeds])
+            return torch.cat([make(torch.Generator().manual_seed(_apart(int(s), stream))) for s in seeds])
+
+
+def _apart(seed: int, stream: int) -> int:
+    return int(np.random.SeedSequence((seed, stream)).generate_state(1, np.uint64)[0]) % 2**63

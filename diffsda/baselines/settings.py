@@ -14,6 +14,7 @@ from diffsda.errors import InputError
 
 MOST_WIDTH = 65_536
 """Settings come out of strangers' files too: no layer is wider than this."""
+_MOST_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,11 @@ class Settings:
         for name, kind in _kinds(cls).items():
             value = getattr(self, name)
             if not any(_is(value, k) for k in _alternatives(kind)):
-                raise InputError(f"{name}: got {value!r}, expected {_words(kind)}")
+                raise InputError(f"{name}: got {_shown(value)}, expected {_words(kind)}")
             least, most = self.limits.get(name, (-math.inf, math.inf))
             numbers = value if isinstance(value, tuple) else (value,)
             if any(isinstance(v, (int, float)) and not least <= v <= most for v in numbers):
-                raise InputError(f"{name}: got {value!r}, expected {least:g} to {most:g}")
+                raise InputError(f"{name}: got {_shown(value)}, expected {least:g} to {most:g}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, fit for JSON."""
@@ -83,8 +84,21 @@ def _is(value: Any, kind: Any) -> bool:
     if get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_is(v, get_args(kind)[0]) for v in value)
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # A whole number that no float can hold.
+        return False
+
+
+def _shown(value: Any) -> str:
+    """Write a value out, cut short where it fills more than a line."""
+    text = repr(value)
+    return text if len(text) < _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _words(kind: Any) -> str:

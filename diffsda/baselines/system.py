@@ -47,6 +47,10 @@ class System(ABC, nn.Module):
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Factors:
         """Return the factors of clips, without randomness: static (B, S), dynamic (B, V, D)."""
 
+    def encode_again(self, x: Tensor, lengths: Tensor | None = None) -> Factors:
+        """Return the factors of clips as ``encode``, the same each time and whatever clips are beside them."""
+        return self.encode(x, lengths)
+
     @abstractmethod
     def decode(self, f: Factors, noise: Tensor | None = None, steps: int | None = None, seed: Seed = 0) -> Tensor:
         """Return clips with these factors; noise, steps and seed are for systems that sample."""

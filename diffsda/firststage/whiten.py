@@ -91,4 +91,6 @@ class Whitening:
             raise InputError(
                 f"whitening: got keys {', '.join(map(str, plain)) or 'none'}, expected mean and std (or variance)"
             ) from None
+        except OverflowError:  # A whole number that no float can hold.
+            raise InputError("whitening: got a mean or deviation that is not finite or not positive") from None
         return cls(tuple(map(float, mean)), tuple(map(float, std.ravel())))

@@ -26,6 +26,8 @@ def test_there_and_back(name):
         ({"static": True}, "static: got True, expected a whole number"),
         ({"weight_sequence": -1.0}, "weight_sequence: got -1.0"),
         ({"weight_sequence": float("nan")}, "weight_sequence: got nan, expected a number"),
+        ({"weight_sequence": 10**400}, "weight_sequence: got 1000"),
+        ({"static": 10**400}, "static: got 1000"),
         ({"decoder": "conv"}, "decoder: got 'conv', expected one of transposed, upsampling"),
         ({"slot": "ones"}, "slot: got 'ones', expected one of zeros, noise or none"),
         ({"as_published": 1}, "as_published: got 1, expected true or false"),
@@ -36,6 +38,7 @@ def test_unusable_values(change, said):
     with pytest.raises(InputError) as caught:
         VideoSettings.from_dict(change)
     assert str(caught.value).startswith(said)
+    assert len(str(caught.value)) < 200
 
 
 def test_unknown_names_are_refused_with_the_nearest():

@@ -181,3 +181,13 @@ def test_recorded_draws_are_refused_by_name_and_shape():
         draws("d", (2, 3), like)
     with pytest.raises(InputError, match=r"got s \(2, 3\), expected \(3, 2\)"):
         draws("s", (3, 2), like)
+
+
+@torch.no_grad()
+def test_a_clip_that_ends_before_the_static_code_begins_is_refused():
+    model, x = made("series, third window"), clips("series")
+    model.encode(x, torch.tensor([20, 9, 12]))
+    for read in (model.encode, model.loss):
+        with pytest.raises(InputError, match=r"lengths: got a clip of 8 frames, .* more than 8: .*frames 8 to 11"):
+            read(x, torch.tensor([20, 8, 12]))
+    made("series").encode(x, torch.tensor([20, 2, 12]))

@@ -86,7 +86,7 @@ def test_hostile_settings_ask_for_no_memory(files, tmp_path):
     path = rewritten(files["spyl-vector"], tmp_path / "large.safetensors", change)
     with pytest.raises(CheckpointError, match="do not fit"):
         load(path)
-    for settings in ({"hidden": -1}, {"nonsense": 1}, None, 3):
+    for settings in ({"hidden": -1}, {"weight_static": 10**400}, {"nonsense": 1}, None, 3):
         path = rewritten(files["spyl-vector"], path, lambda recipe, s=settings: recipe.update(settings=s))
         with pytest.raises(CheckpointError, match="its recipe cannot be used: "):
             load(path)

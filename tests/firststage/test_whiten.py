@@ -88,6 +88,8 @@ def test_other_refusals():
         Whitening((1.0, 2.0), (3.0, 4.0)).apply(np.zeros((3, 4, 5)))
     with pytest.raises(InputError, match="expected mean and std"):
         Whitening.from_dict({"average": [1.0]})
+    with pytest.raises(InputError, match="not finite"):
+        Whitening.from_dict({"mean": [10**400], "std": [1.0]})
 
 
 def test_small_units_are_not_taken_for_a_constant():

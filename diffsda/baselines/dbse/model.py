@@ -11,11 +11,14 @@ from torch import Tensor
 from diffsda.baselines.dbse import annealing
 from diffsda.baselines.dbse.posterior import Posterior
 from diffsda.baselines.dbse.settings import DBSESettings
-from diffsda.baselines.draws import Draws, fresh
+from diffsda.baselines.draws import Draws, alike, fresh
 from diffsda.baselines.lstm_prior import LSTMPrior
 from diffsda.baselines.system import System
 from diffsda.errors import InputError
 from diffsda.factors import Factors
+
+_SLOT = 0x736C6F74
+"""Seeds a slot of noise where codes are to be the same each time."""
 
 
 class DBSE(System):
@@ -48,6 +51,13 @@ class DBSE(System):
         Only a slot of noise (as published) makes them random; it is drawn from ``generator``.
         """
         return self.posterior(x, lengths, draws=self._slot_draws(fresh(generator))).means()
+
+    def encode_again(self, x: Tensor, lengths: Tensor | None = None) -> Factors:
+        """Return the means of the codes, the same each time: a slot of noise holds the same numbers for every clip.
+
+        Differs: as published it is drawn anew at every use, so that codes of a clip are never the same twice.
+        """
+        return self.posterior(x, lengths, draws=self._slot_draws(alike(_SLOT))).means()
 
     def sample_static(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return new static codes (N, S) from N(0, I)."""

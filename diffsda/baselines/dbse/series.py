@@ -206,8 +206,15 @@ class SeriesDBSE(DBSE):
             raise InputError(
                 f"x: got {x.shape[1]} steps, expected whole windows of {s.window} and more than {s.single} of them"
             )
-        missing = check.mask(mask, x)
-        real = valid(check.lengths(lengths, x), x.shape[1])
+        missing, lengths = check.mask(mask, x), check.lengths(lengths, x)
+        if lengths is not None and s.single and int(lengths.min()) <= s.single * s.window:
+            first = s.single * s.window
+            raise InputError(
+                f"lengths: got a clip of {int(lengths.min())} frames, expected more than {first}: the static code is "
+                f"read from frames {first} to {first + s.window - 1}; leave such clips out or set an earlier "
+                "settings.single"
+            )
+        real = valid(lengths, x.shape[1])
         if real is None:
             return missing
         padding = (~real)[:, :, None].expand_as(x).to(x.dtype)
