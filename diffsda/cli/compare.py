@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -87,12 +88,11 @@ def run(argv: list[str]) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     from diffsda.cli.evaluation import _named
-    from diffsda.compare.budget import Budget
+    from diffsda.compare.budget import Budget, Stopped
     from diffsda.compare.course import Course
     from diffsda.compare.entries import entries
     from diffsda.compare.plan import Plan
     from diffsda.compare.record import NAME
-    from diffsda.compare.runs import Stopped
     from diffsda.compare.table import table
     from diffsda.evaluate.protocols import protocol
 
@@ -118,6 +118,12 @@ def run(argv: list[str]) -> int:
         grid=options.grid,
         criterion=options.criterion,
         training={"device": options.device},
+        scoring={
+            "count": options.count,
+            "static": options.static,
+            "dynamic": options.dynamic,
+            "judge": sorted(options.judge),
+        },
         pairs_drawn=options.rows,
     )
     try:
@@ -132,6 +138,8 @@ def run(argv: list[str]) -> int:
 
 def _check(options: Options) -> None:
     """Refuse what cannot be, before anything is opened."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("compare: got several processes, expected one: start it without torchrun")
     if not options.data or options.out == Path():
         missing = "--data" if not options.data else "--out"
         raise InputError(f"{missing}: got nothing, expected clips to compare on (--data) and a folder (--out)")
@@ -160,7 +168,7 @@ class CommandWays:
 
     def parts(self, recipe: AnyRecipe, split: str) -> Parts | None:
         """Open the training part and another; None where the set has no part of that name."""
-        from diffsda.cli.evaluation import _some
+        from diffsda.cli.evaluation import _shared, _some
         from diffsda.compare.course import Parts
         from diffsda.data.registry import open_clips
         from diffsda.evaluate.roles import roles
@@ -173,9 +181,13 @@ class CommandWays:
         test = fit if split == "train" else open_clips(source, split, recipe.clips)
         if split != "train" and fit.fingerprint() == test.fingerprint():
             raise InputError("--test: got the clips that are trained on, expected others")
+        shared = _shared(fit, test) if split == "test" and options.test is not None else 0
+        if shared:
+            self.say(f"warning: {shared} of the {len(test)} clips that are scored are among those that are trained on")
         if options.count is not None and split == "test" and options.count < len(test):
             test = test.select(_some(test, options.count))
-        return Parts(fit, test, split, *roles(self._name(test), tuple(test.labels), options.static, options.dynamic))
+        static, dynamic = roles(self._name(test), tuple(test.labels), options.static, options.dynamic)
+        return Parts(fit, test, split, static, dynamic, shared)
 
     def evaluate(
         self, protocol: str, models: Sequence[str], out: Path, parts: Parts, settings: dict[str, Any]
@@ -196,11 +208,12 @@ class CommandWays:
         journal.drop()
         return result
 
-    def job(self, model: str, parts: Parts, seed: int) -> Job:
-        """Return the work of swaps on one model."""
+    def job(self, model: str, parts: Parts, seed: int, settings: dict[str, Any]) -> Job:
+        """Return the work of swap-labels on one model, with its settings."""
         from diffsda.tasks.batches import silent
 
-        evaluation = self._evaluation("swap-labels", [model], self.options.out / "eval" / "none.json", parts, {})
+        out = self.options.out / "eval" / "none.json"
+        evaluation = self._evaluation("swap-labels", [model], out, parts, settings)
         return evaluation.job(0, seed, silent)
 
     def watch(self, words: str) -> AbstractContextManager[Any]:
@@ -245,6 +258,7 @@ class CommandWays:
             cache=options.out / "judged",
             batch=options.batch,
             device=options.device,
+            precision="float32",
             count=options.count if parts.split == "test" else None,
         )
 

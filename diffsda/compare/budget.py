@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,56 @@ if TYPE_CHECKING:
     from diffsda.data.stream import Stream
 
 Tell = Callable[[int, int, dict[str, float]], None]
-WARM_UP = 40
+MEASURED = 40
 """Steps of the run that measures how fast a system is trained."""
 FIRST = 10
 """Of these, how many do not count: memory is found and kernels are chosen in them."""
+LONGEST = 1_000_000
+"""Epochs of a warm-up that does not end in a measured run."""
+
+
+class Stopped(Exception):
+    """A signal stopped a training; what it left is gone on with."""
+
+    def __init__(self, signal: int, where: str) -> None:
+        super().__init__(where)
+        self.signal = signal
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a recipe is trained: steps a second with the whole loss, and before, in a warm-up without some of it."""
+
+    whole: float
+    warm_up: float | None = None
+    """None where the recipe has no warm-up."""
+
+    def to_plain(self) -> float | dict[str, float]:
+        """Return it fit for JSON: a number where there is one pace."""
+        return self.whole if self.warm_up is None else {"whole": self.whole, "warm_up": self.warm_up}
+
+    @classmethod
+    def from_plain(cls, plain: float | Mapping[str, float]) -> Pace:
+        """Read what ``to_plain`` made."""
+        return cls(**plain) if isinstance(plain, Mapping) else cls(plain)
+
+    def steps(self, seconds: float, warm_up: int) -> int:
+        """Return how many steps fit into seconds, of which the first ``warm_up`` have a pace of their own."""
+        if self.warm_up is None or not warm_up:
+            return max(1, int(seconds * self.whole))
+        before = warm_up / self.warm_up
+        if seconds <= before:
+            return max(1, int(seconds * self.warm_up))
+        return warm_up + int((seconds - before) * self.whole)
+
+
+def warm_up_steps(recipe: AnyRecipe, clips: int) -> int:
+    """Return after how many steps a recipe's whole loss begins; 0 for one without a warm-up.
+
+    clips: how many are trained on.
+    """
+    epochs = getattr(getattr(recipe, "settings", None), "warm_up", 0)
+    return int(epochs) * Order(clips, recipe.optim.batch, 0).steps_per_epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +95,17 @@ class Budget:
         return "the recipes' own steps" if self.seconds is None else f"{self.seconds:g} seconds each on this machine"
 
 
-def with_steps(recipe: AnyRecipe, clips: int, budget: Budget, rate: float | None = None) -> AnyRecipe:
+def with_steps(recipe: AnyRecipe, clips: int, budget: Budget, pace: Pace | None = None) -> AnyRecipe:
     """Return the recipe with its number of steps: the budget's, so many as fit into its seconds, or its own.
 
-    clips: how many are trained on. rate: steps a second, where the budget is in seconds. Schedules that depend on the
-    number of steps follow it.
+    clips: how many are trained on. pace: where the budget is in seconds. Schedules that depend on the number of steps
+    follow it.
     """
     if budget.steps is not None:
         return recipe.replace(optim={"steps": budget.steps})
     if budget.seconds is not None:
-        assert rate is not None
-        return recipe.replace(optim={"steps": max(1, int(budget.seconds * rate))})
+        assert pace is not None
+        return recipe.replace(optim={"steps": pace.steps(budget.seconds, warm_up_steps(recipe, clips))})
     own = recipe.optim.steps or recipe.optim.epochs * Order(clips, recipe.optim.batch, 0).steps_per_epoch
     return recipe.replace(optim={"steps": own})
 
@@ -74,20 +120,30 @@ def training_seconds(folder: Path, batch: int, until: int) -> tuple[float, int]:
     return sum(took for _, took in _pieces(held, batch)), held[-1]["step"] if held else 0
 
 
-def steps_a_second(recipe: AnyRecipe, clips: Clips | Stream, folder: Path, options: dict[str, Any]) -> float:
-    """Measure how many steps a second a recipe is trained with, in a short run of its own that is thrown away.
+def measured_pace(recipe: AnyRecipe, clips: Clips | Stream, folder: Path, options: dict[str, Any]) -> Pace:
+    """Measure how fast a recipe is trained, in short runs of their own that are thrown away.
 
-    Raises: as ``train``.
+    A recipe with a warm-up has two: one that stays in it, one that begins behind it.
+    Raises: Stopped where a signal came; as ``train``.
     """
+    if not warm_up_steps(recipe, len(clips)):
+        return Pace(_steps_a_second(recipe, clips, folder, options))
+    before, behind = (
+        _steps_a_second(recipe.replace(settings={"warm_up": epochs}), clips, folder, options) for epochs in (LONGEST, 0)
+    )
+    return Pace(behind, before)
+
+
+def _steps_a_second(recipe: AnyRecipe, clips: Clips | Stream, folder: Path, options: dict[str, Any]) -> float:
     from diffsda.train.loop import train
     from diffsda.train.options import Options
 
     shutil.rmtree(folder, ignore_errors=True)
-    short = recipe.replace(optim={"steps": WARM_UP})
+    short = recipe.replace(optim={"steps": MEASURED})
     try:
-        result = train(short, clips, folder, Options(**options, log_every=FIRST, save_every=WARM_UP))
+        result = train(short, clips, folder, Options(**options, log_every=FIRST, save_every=MEASURED))
         if result.signal is not None:
-            raise KeyboardInterrupt
+            raise Stopped(result.signal, "measuring how fast it is trained")
         pieces = _pieces(read_log(folder), recipe.optim.batch)[1:]
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from diffsda.atomic import atomic_write
 from diffsda.compare import timing
-from diffsda.compare.budget import Tell, steps_a_second, with_steps
-from diffsda.compare.entries import Entry, check_clips, check_forms, parameters
+from diffsda.compare.budget import Pace, Tell, measured_pace, warm_up_steps, with_steps
+from diffsda.compare.drawn import draw
+from diffsda.compare.entries import Entry, check_clips, check_forms, check_same, parameters
 from diffsda.compare.plan import Plan, protocols_of, settings_of
 from diffsda.compare.record import NAME, Comparison, Scored
 from diffsda.compare.runs import Run, trained
-from diffsda.compare.table import document
+from diffsda.compare.same import judges_of, same_pairs
+from diffsda.compare.table import OTHER_JUDGES, document
 from diffsda.compare.trials import Criterion, Trial, best, criterion, grids, held_out, varied
-from diffsda.errors import InputError, TrainingError
+from diffsda.errors import TrainingError
 from diffsda.recipe import AnyRecipe
 
 if TYPE_CHECKING:
@@ -28,6 +30,22 @@ if TYPE_CHECKING:
     from diffsda.data.stream import Stream
     from diffsda.evaluate.job import Job
     from diffsda.evaluate.record import Result
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is not trained here."""
+
+    folder: str
+
+    @property
+    def spent(self) -> dict[str, Any]:
+        """Nothing that is known."""
+        return {"seconds": None, "planned": None}
+
+
+Trained = Run | Loaded | str
+"""A training's run, a model from elsewhere, or why there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +57,8 @@ class Parts:
     split: str
     static: tuple[str, ...]
     dynamic: tuple[str, ...]
+    shared: int = 0
+    """How many of the scored clips are among those that are trained on."""
 
 
 class Ways(Protocol):
@@ -55,8 +75,8 @@ class Ways(Protocol):
     ) -> Result:
         """Score models by a protocol with every judged seed; take what was scored already from disk."""
 
-    def job(self, model: str, parts: Parts, seed: int) -> Job:
-        """Return the work of a protocol on one model."""
+    def job(self, model: str, parts: Parts, seed: int, settings: dict[str, Any]) -> Job:
+        """Return the work of swap-labels on one model, with its settings."""
 
     def watch(self, words: str) -> AbstractContextManager[Tell]:
         """Show how far a training is."""
@@ -80,9 +100,12 @@ class Course:
         self.clips = {one.name: opened[one.recipe.clips] for one in plan.entries}
         for one in plan.entries:
             check_clips(one, self.clips[one.name])
+        check_same(plan.entries, self.clips)
         self.grids = None if plan.trials is None else grids(plan.entries, plan.trials, plan.grid)
         plan.keep(plan.to_dict(self.clips[plan.entries[0].name]))
-        self.rates: dict[str, float] = self._read("rates.json")
+        self.paces = {name: Pace.from_plain(held) for name, held in self._read("rates.json").items()}
+
+        self.warned: set[tuple[str, str]] = set()
 
     def run(self) -> Comparison:
         """Do all that is left to do and write the record, the table and the figure."""
@@ -90,6 +113,7 @@ class Course:
         runs = self._train({one.name: chosen[one.name][0] for one in self.plan.entries})
         parts = self.ways.parts(self.plan.entries[0].recipe, "test")
         assert parts is not None
+        self.plan.add("test clips", [len(parts.test), parts.test.fingerprint()])
         made = self._score(parts, runs, chosen, tuning)
         made.write(self.out / NAME)
         atomic_write(self.out / "compare.md", lambda file: file.write(document(made).encode()))
@@ -130,41 +154,57 @@ class Course:
 
     def _trial(self, entry: Entry, number: int, overrides: dict[str, Any], parts: Parts, rule: Criterion) -> Trial:
         """Train and score one variation; one that diverges has no score."""
-        recipe = varied(entry.recipe, overrides)
-        recipe = self._budgeted(recipe, parts.fit, f"trials/{entry.row}-{number}")
         name = f"{entry.row}-{number}"
-        folder = self.out / "trials" / name
+        recipe, run = self._once(
+            varied(entry.recipe, overrides), parts.fit, f"trials/{name}", f"{entry.name}, trial {number + 1}"
+        )
         details: dict[str, Any] = {"recipe": recipe.digest, "steps": recipe.optim.steps}
-        failed = self.out / "trials" / f"{name}.failed"
-        if failed.is_file():
-            return Trial(overrides=overrides, reason=failed.read_text(encoding="utf-8"), details=details)
-        try:
-            run = self._run(recipe, parts.fit, folder, f"{entry.name}, trial {number + 1}")
-        except TrainingError as error:
-            reason = f"training failed: {error}"
-            atomic_write(failed, lambda file: file.write(reason.encode()))
-            return Trial(overrides=overrides, reason=reason, details=details)
+        if isinstance(run, str):
+            return Trial(overrides=overrides, reason=run, details=details)
         settings = settings_of(rule.protocol, parts.test, parts.static, self.plan)
-        result = self.ways.evaluate(rule.protocol, [str(folder)], folder.with_suffix(".json"), parts, settings)
+        place = run.folder.with_name(f"{name}.json")
+        result = self.ways.evaluate(rule.protocol, [str(run.folder)], place, parts, settings)
         score, reason = rule.score(result)
         return Trial(overrides=overrides, score=score, reason=reason, details={**details, "seconds": run.seconds})
 
-    def _train(self, recipes: dict[str, AnyRecipe]) -> dict[str, list[Run | str]]:
-        """Return the models of every system, trained with every seed, or where they were loaded from."""
-        out: dict[str, list[Run | str]] = {one.name: list(one.loaded) for one in self.plan.entries}
-        budgeted = {
-            one.name: self._budgeted(recipes[one.name], self.clips[one.name], one.row)
-            for one in self.plan.entries
-            if not one.loaded
-        }
+    def _train(self, recipes: dict[str, AnyRecipe]) -> dict[str, list[Trained]]:
+        """Return the models of every system, trained with every seed, or where they were loaded from.
+
+        Raises: TrainingError if no training left a model.
+        """
+        out: dict[str, list[Trained]] = {one.name: [Loaded(path) for path in one.loaded] for one in self.plan.entries}
         for seed in self.plan.seeds:
             for one in self.plan.entries:
                 if one.loaded:
                     continue
-                recipe = budgeted[one.name].replace(optim={"seed": seed})
-                folder = self.out / "runs" / f"{one.row}-{seed}"
-                out[one.name].append(self._run(recipe, self.clips[one.name], folder, f"{one.name}, seed {seed}"))
+                recipe = recipes[one.name].replace(optim={"seed": seed})
+                where, words = f"runs/{one.row}-{seed}", f"{one.name}, seed {seed}"
+                _, run = self._once(recipe, self.clips[one.name], where, words, pace=one.row)
+                out[one.name].append(run)
+        if all(isinstance(run, str) for held in out.values() for run in held):
+            reasons = "; ".join(f"{name}: {held[0]}" for name, held in out.items())
+            raise TrainingError(f"no training left a model: {reasons}")
         return out
+
+    def _once(
+        self, recipe: AnyRecipe, clips: Clips | Stream, where: str, words: str, pace: str = ""
+    ) -> tuple[AnyRecipe, Run | str]:
+        """Return a recipe with its steps and its run in a folder, or why there is none; what diverged once would again.
+
+        pace: under which name its pace is kept; left open, its own.
+        """
+        failed = self.out / f"{where}.failed"
+        if failed.is_file():
+            return recipe, failed.read_text(encoding="utf-8")
+        try:
+            recipe = self._budgeted(recipe, clips, pace or where)
+            return recipe, self._run(recipe, clips, self.out / where, words)
+        except TrainingError as error:
+            reason = f"training failed: {error}"
+        failed.parent.mkdir(exist_ok=True)
+        atomic_write(failed, lambda file: file.write(reason.encode()))
+        self.ways.say(f"{words}: {reason}")
+        return recipe, reason
 
     def _run(self, recipe: AnyRecipe, clips: Clips | Stream, folder: Path, words: str) -> Run:
         with self.ways.watch(words) as tell:
@@ -173,55 +213,79 @@ class Course:
 
     def _budgeted(self, recipe: AnyRecipe, clips: Clips | Stream, name: str) -> AnyRecipe:
         """Return a recipe with its steps; how fast it is trained is measured once and kept."""
-        if self.plan.budget.seconds is not None and name not in self.rates:
+        if self.plan.budget.seconds is not None and name not in self.paces:
             self.ways.say(f"{name}: measuring how fast it is trained")
             options = {key: value for key, value in self.plan.training.items() if key in ("device", "loader")}
-            self.rates[name] = steps_a_second(recipe, clips, self.out / "warm-up", options)
-            self._write("rates.json", self.rates)
-        return with_steps(recipe, len(clips), self.plan.budget, self.rates.get(name))
+            self.paces[name] = measured_pace(recipe, clips, self.out / "warm-up", options)
+            self._write("rates.json", self._rates())
+        made = with_steps(recipe, len(clips), self.plan.budget, self.paces.get(name))
+        for words in early_ends(made, len(clips)):
+            if (name, words) not in self.warned:
+                self.warned.add((name, words))
+                self.ways.say(f"warning: {name}: {words}")
+        return made
+
+    def _rates(self) -> dict[str, Any]:
+        return {name: pace.to_plain() for name, pace in self.paces.items()}
 
     def _score(
         self,
         parts: Parts,
-        runs: dict[str, list[Run | str]],
+        runs: dict[str, list[Trained]],
         chosen: dict[str, tuple[AnyRecipe, list[Trial], int | None]],
         tuning: dict[str, Any] | None,
     ) -> Comparison:
         from diffsda.train.log import provenance
 
         plan = self.plan
-        paths = {name: [_path(run) for run in held] for name, held in runs.items()}
+        paths = {name: [str(run.folder) for run in held if not isinstance(run, str)] for name, held in runs.items()}
+        there = [one for one in plan.entries if paths[one.name]]
         wanted = plan.protocols or protocols_of(
             parts.test, parts.static, parts.dynamic, self.ways.faces(parts.test.name)
         )
         rows: dict[str, dict[str, Result]] = {one.name: {} for one in plan.entries}
         for protocol in wanted:
-            for one in plan.entries:
+            for one in there:
                 self.ways.say(f"{one.name}: {protocol}")
                 place = self.out / "eval" / one.row / f"{protocol}.json"
                 place.parent.mkdir(parents=True, exist_ok=True)
                 settings = settings_of(protocol, parts.test, parts.static, plan)
                 rows[one.name][protocol] = self.ways.evaluate(protocol, paths[one.name], place, parts, settings)
-        jobs = [self.ways.job(paths[one.name][0], parts, plan.judged_seeds[0]) for one in plan.entries]
-        pairs = self._pairs(jobs, paths, parts)
+        jobs = {one.name: self._job(paths[one.name][0], parts, plan.judged_seeds[0]) for one in there}
+        pairs = {str(plan.judged_seeds[0]): same_pairs(list(jobs.values()))}
+        for seed in plan.judged_seeds[1:]:
+            pairs[str(seed)] = same_pairs([self._job(paths[there[0].name][0], parts, seed)])
+        judges = judges_of(jobs) if "swap-labels" in wanted else {}
+        if len(set(judges.values())) > 1:
+            self.ways.say(f"warning: {OTHER_JUDGES}")
         self.ways.say("timing swaps")
-        seconds = timing.swap_seconds(jobs)
+        plain = {name: (job, timing.plain_model(job, paths[name][0])) for name, job in jobs.items()}
+        prepared = {name: (job, job.model) for name, (job, model) in plain.items() if model is not job.model}
+        took = timing.swap_seconds([*plain.values(), *prepared.values()])
+        seconds = dict(zip(plain, took[: len(plain)], strict=True))
+        faster = dict(zip(prepared, took[len(plain) :], strict=True))
         systems = [
-            self._scored(one, chosen[one.name], runs[one.name], rows[one.name], job, took)
-            for one, job, took in zip(plan.entries, jobs, seconds, strict=True)
+            dataclasses.replace(
+                self._scored(one, chosen[one.name], runs[one.name], rows[one.name], jobs.get(one.name)),
+                swap_seconds=seconds.get(one.name, {}),
+                prepared_seconds=faster.get(one.name, {}),
+            )
+            for one in plan.entries
         ]
         self.ways.say("drawing")
-        self._draw([one.name for one in plan.entries], jobs)
+        if not draw(jobs, plan.pairs_drawn, self.out / "compare.png"):
+            self.ways.say("no figure: nobody can look at latents")
         machine = {name: value for name, value in provenance().items() if name not in ("command", "kernels", "device")}
         machine |= {"cores": os.cpu_count(), "trained_on": _device(str(plan.training.get("device", "auto")))}
         budget = {"steps": plan.budget.steps, "seconds": plan.budget.seconds, "words": plan.budget.words}
+        some = next(iter(jobs.values()))
         return Comparison(
             data=parts.test.name,
             systems=systems,
             seeds=plan.seeds,
             judged_seeds=plan.judged_seeds,
             judge_seed=plan.judge_seed,
-            budget={**budget, "rates": self.rates},
+            budget={**budget, "rates": self._rates()},
             tuning=tuning,
             pairs=pairs,
             clips={
@@ -229,96 +293,48 @@ class Course:
                 "train_fingerprint": self.clips[plan.entries[0].name].fingerprint(),
                 "test": len(parts.test),
                 "test_fingerprint": parts.test.fingerprint(),
+                "shared": parts.shared,
             },
-            timing={"batch": timing.batch(jobs[0]), "repeats": timing.REPEATS},
+            timing={"batch": timing.batch(some), "repeats": timing.REPEATS, "plain": True},
             machine=machine,
+            judges=judges,
         )
+
+    def _job(self, model: str, parts: Parts, seed: int) -> Job:
+        """Return the work of swap-labels as it is scored: with its settings, which decide the pairs."""
+        return self.ways.job(model, parts, seed, settings_of("swap-labels", parts.test, parts.static, self.plan))
 
     def _scored(
         self,
         entry: Entry,
         chosen: tuple[AnyRecipe, list[Trial], int | None],
-        runs: list[Run | str],
+        runs: list[Trained],
         rows: dict[str, Result],
-        job: Job,
-        seconds: dict[str, float],
+        job: Job | None,
     ) -> Scored:
-        about = next(iter(rows.values())).provenance["models"]
+        """Return what is known of a system, but for how long its swaps take."""
+        left = [run for run in runs if not isinstance(run, str)]
+        about = next(iter(rows.values())).provenance["models"] if rows else []
         models = []
-        for run, held in zip(runs, about, strict=True):
-            own = {} if isinstance(run, str) else {"seconds": round(run.seconds, 2)}
+        for run, held in zip(left, about, strict=True):
             kept = {name: held[name] for name in ("training_seed", "step", "weights", "recipe")}
-            models.append({"model": held["model"], **kept, "seconds": None, **own})
+            models.append({"model": held["model"], **kept, **run.spent})
+        recipe = (chosen[0] if job is None else job.model.recipe).replace(optim={"seed": 0})
         return Scored(
             name=entry.name,
             system=entry.recipe.system,
-            recipe=job.model.recipe.replace(optim={"seed": 0}).to_dict(),
-            digest=chosen[0].digest,
-            parameters=parameters(chosen[0]),
+            recipe=recipe.to_dict(),
+            digest=recipe.digest,
+            parameters=parameters(recipe),
             models=models,
-            policy=job.start,
-            swap_seconds={policy: float(f"{took:.3g}") for policy, took in seconds.items()},
+            policy="" if job is None else job.start,
+            swap_seconds={},
             rows={protocol: result.rows for protocol, result in rows.items()},
             trials=[trial.to_dict() for trial in chosen[1]],
             chosen=chosen[2],
-        )
-
-    def _pairs(self, jobs: list[Job], paths: dict[str, list[str]], parts: Parts) -> dict[str, Any]:
-        """Return what the pairs are known by, seed by seed.
-
-        Raises: InputError if systems had different ones.
-        """
-        from diffsda.evaluate.pairs import of_job
-
-        def known(job: Job) -> dict[str, Any]:
-            first, second = of_job(job, own_list=False)
-            return {"count": len(first), "sha256": hashlib.sha256(first.tobytes() + second.tobytes()).hexdigest()}
-
-        held = [known(job) for job in jobs]
-        if any(one != held[0] for one in held):
-            raise InputError(f"pairs: got other ones of other systems ({held}), expected the same; please report it")
-        out = {str(self.plan.judged_seeds[0]): held[0]}
-        model = paths[self.plan.entries[0].name][0]
-        for seed in self.plan.judged_seeds[1:]:
-            out[str(seed)] = known(self.ways.job(model, parts, seed))
-        return out
-
-    def _draw(self, names: list[str], jobs: list[Job]) -> None:
-        """Draw the first pairs' swaps by every system."""
-        from diffsda.compare.figure import compare_figure
-        from diffsda.evaluate.pairs import of_job
-        from diffsda.evaluate.protocols.swaps import Part, clips_at, swapped
-        from diffsda.evaluate.protocols.truth import Truth
-        from diffsda.report.canvas import save
-
-        first, second = of_job(jobs[0], own_list=False)
-        rows = first[: self.plan.pairs_drawn], second[: self.plan.pairs_drawn]
-
-        def cut(part: Part) -> list[Any]:
-            return [x if part.lengths is None else x[: part.lengths[i]] for i, x in enumerate(part.x)]
-
-        donors = ("static donor", rows[0]), ("dynamics donor", rows[1])
-        columns = [(words, cut(clips_at(jobs[0], donor))) for words, donor in donors]
-        for name, job in zip(names, jobs, strict=True):
-            made = [clip for part in swapped(job, rows, job.start) for clip in cut(part)]
-            columns.append((name, made))
-        try:
-            truth = Truth(jobs[0], rows).part(slice(0, len(rows[0])))
-            columns.append(("truth", cut(Part(truth, clips_at(jobs[0], rows[1]).lengths))))
-        except InputError:
-            pass  # The set does not say what swaps should look like.
-        form = jobs[0].model.recipe.clips
-        if form.latent or (form.modality == "video" and form.channels not in (1, 3)):
-            self.ways.say("no figure: nobody can look at latents")
-            return
-        unit = "log mel" if form.modality == "audio" else "value"
-        digests = " ".join(job.model.recipe.digest for job in jobs)
-        save(
-            compare_figure(columns, unit=unit),
-            self.out / "compare.png",
-            recipe=digests,
-            seed=self.plan.judged_seeds[0],
-            keys=[f"{a}x{b}" for a, b in zip(*rows, strict=True)],
+            execution={} if job is None else job.model.report(),
+            failed=[run for run in runs if isinstance(run, str)],
+            notes=[] if entry.loaded or job is None else early_ends(recipe, len(self.clips[entry.name])),
         )
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -333,8 +349,12 @@ class Course:
         atomic_write(self.out / name, lambda file: file.write(text.encode()))
 
 
-def _path(run: Run | str) -> str:
-    return run if isinstance(run, str) else str(run.folder)
+def early_ends(recipe: AnyRecipe, clips: int) -> list[str]:
+    """Say which part of a recipe's training its steps do not reach; clips: how many are trained on."""
+    needed, steps = warm_up_steps(recipe, clips), recipe.optim.steps
+    if steps is None or steps > needed or not needed:
+        return []
+    return [f"its {steps} steps end within its warm-up of {needed}, so that it never sees its whole loss"]
 
 
 def _device(asked: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from diffsda.data.clip import Clips
     from diffsda.data.stream import Stream
 
-FORM = ("modality", "channels", "size", "latent")
-"""What clips of all systems must have in common, so that the same judges can look at them."""
+FORM = ("modality", "channels", "size", "latent", "stride", "window")
+"""What clips of all systems must have in common, so that they are the same and the same judges can look at them."""
+LONGEST = 80
+"""Letters of a name that are part of a file's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,11 @@ class Entry:
 
     @property
     def row(self) -> str:
-        """Its name as part of a file's."""
-        return "".join(c if c.isalnum() or c in "-_." else "-" for c in self.name)
+        """Its name as part of a file's, which no other name has."""
+        plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in self.name)[:LONGEST]
+        if plain == self.name:
+            return plain
+        return f"{plain}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 def entries(words: Sequence[str]) -> list[Entry]:
@@ -74,6 +80,22 @@ def check_forms(given: Sequence[Entry]) -> None:
                     f"{entry.name}: clips.{name}: got {theirs}, expected {ours} as {first.name} has it: all systems "
                     "are shown the same clips and judged by the same judges"
                 )
+
+
+def check_same(given: Sequence[Entry], clips: Mapping[str, Clips | Stream]) -> None:
+    """Refuse systems that are trained on different clips, by name, as recipes of other ``clips.frames`` cut them.
+
+    Raises: InputError naming the first that differs.
+    """
+    first = given[0]
+    wanted = clips[first.name].fingerprint()
+    for entry in given[1:]:
+        if clips[entry.name] is not clips[first.name] and clips[entry.name].fingerprint() != wanted:
+            ours, theirs = (f"frames {one.recipe.clips.frames}" for one in (first, entry))
+            raise InputError(
+                f"{entry.name}: clips: got others ({theirs}) than {first.name} has ({ours}), expected the same clips "
+                "for all systems: say the same clips in their recipes"
+            )
 
 
 def check_clips(entry: Entry, clips: Clips | Stream) -> None:
@@ -146,6 +168,8 @@ def _named(made: list[Entry]) -> list[Entry]:
     out = []
     for entry in made:
         name = entry.name
+        if not name.strip(". ") or not name.isprintable():
+            raise InputError(f"name: got {name!r}, expected one that can be the name of a folder and of a row")
         if counts[name] > 1:
             name += f"-{entry.recipe.digest[:6]}" + ("-loaded" if entry.loaded else "")
         out.append(dataclasses.replace(entry, name=name))

@@ -29,7 +29,8 @@ class Scored:
     digest: str
     parameters: int
     models: list[dict[str, Any]]
-    """By model: folder, training seed, steps, weights' digest; seconds of its training, null where it was loaded."""
+    """By model: folder, training seed, steps, weights' digest; seconds of its training and the steps it was to have,
+    null where it was loaded. None where every training failed; then there are neither rows nor seconds."""
     policy: str
     """Where its swaps start from; nothing follows from it in a system that draws nothing."""
     swap_seconds: dict[str, float]
@@ -40,6 +41,14 @@ class Scored:
     """Variations that were tried, and their scores on the validation part."""
     chosen: int | None = None
     """Which of them it is."""
+    prepared_seconds: dict[str, float] = field(default_factory=dict)
+    """As ``swap_seconds``, of networks that were prepared for inference; empty where there are none."""
+    execution: dict[str, Any] = field(default_factory=dict)
+    """How the model ran when it was scored."""
+    failed: list[str] = field(default_factory=list)
+    """Why trainings of it ended without a model, one a training."""
+    notes: list[str] = field(default_factory=list)
+    """What to know of its training."""
 
     @property
     def training_seconds(self) -> float | None:
@@ -78,12 +87,14 @@ class Comparison:
     tuning: dict[str, Any] | None
     """trials, criterion, validation (how many clips, and of which part), grid; None without trials."""
     pairs: dict[str, Any]
-    """By seed: how many pairs of which clips, as a digest."""
+    """By seed: how many pairs that swap-labels swaps, and of which clips, as a digest."""
     clips: dict[str, Any]
     """How many clips are trained on and scored, and their fingerprints."""
     timing: dict[str, Any]
-    """batch and repeats of the measured swaps."""
+    """batch and repeats of the measured swaps; plain: whether all were timed as plain modules."""
     machine: dict[str, Any]
+    judges: dict[str, str] = field(default_factory=dict)
+    """By system, the version of the reader of its swaps: the same for all, but for loaded models of other clips."""
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write it as JSON, whole or not at all."""

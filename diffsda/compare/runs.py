@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffsda.compare.budget import Limit, Tell, training_seconds
+from diffsda.compare.budget import Limit, Stopped, Tell, training_seconds
 from diffsda.errors import CheckpointError, InputError
 from diffsda.header import newest
 from diffsda.recipe import AnyRecipe
@@ -19,21 +19,20 @@ if TYPE_CHECKING:
     from diffsda.data.stream import Stream
 
 
-class Stopped(Exception):
-    """A signal stopped a training; what it left is gone on with."""
-
-    def __init__(self, signal: int, where: str) -> None:
-        super().__init__(where)
-        self.signal = signal
-
-
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A finished training."""
 
     folder: Path
     step: int
+    planned: int
+    """Steps of its recipe: more than ``step`` where its seconds were over first."""
     seconds: float
+
+    @property
+    def spent(self) -> dict[str, Any]:
+        """What it took, and the steps it was to have."""
+        return {"seconds": round(self.seconds, 2), "planned": self.planned}
 
 
 def finished(recipe: AnyRecipe, folder: Path, seconds: float | None = None) -> Run | None:
@@ -53,7 +52,7 @@ def finished(recipe: AnyRecipe, folder: Path, seconds: float | None = None) -> R
     spent, _ = training_seconds(folder, recipe.optim.batch, step)
     assert recipe.optim.steps is not None
     ended = step > 0 and (step >= recipe.optim.steps or (seconds is not None and spent >= seconds))
-    return Run(folder=folder, step=step, seconds=spent) if ended else None
+    return Run(folder=folder, step=step, planned=recipe.optim.steps, seconds=spent) if ended else None
 
 
 def trained(
@@ -93,7 +92,7 @@ def trained(
     if result.signal is not None and not limit.reached:
         raise Stopped(result.signal, f"{folder} at step {result.step}")
     spent = training_seconds(folder, recipe.optim.batch, result.step)
-    return Run(folder=folder, step=result.step, seconds=spent[0])
+    return Run(folder=folder, step=result.step, planned=steps, seconds=spent[0])
 
 
 def _saved(folder: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from diffsda.compare.columns import COLUMNS, POLICIES, Column, baselines, row_of
 from diffsda.compare.record import Comparison, Scored
@@ -11,6 +11,10 @@ from diffsda.evaluate.record import ARROWS, number
 from diffsda.evaluate.result import Row
 
 NOTHING = "\u2013"
+OTHER_JUDGES = (
+    "judges are not quite the same for all systems: a loaded model was trained on other clips, and its judges are "
+    "trained on clips as they come out of its units, which differ by rounding"
+)
 
 
 def document(held: Comparison, title: str = "") -> str:
@@ -21,28 +25,54 @@ def document(held: Comparison, title: str = "") -> str:
 
 def caption(held: Comparison) -> str:
     """Say what the table is of, and how it is to be read."""
-    many = max(len(one.models) for one in held.systems)
+    alike = len(set(held.judges.values())) < 2
     words = [
         f"{held.clips['test']} clips of the test part of {held.data}; budget of a training: {held.budget['words']}.",
-        f"Values are means over {many} models of different training seeds with half their 95 % interval (Student's t); "
-        "the best is bold where its interval overlaps with no other system's."
-        if many > 1
-        else "One model each, so nothing says how far another seed would be off, and nothing is bold.",
-        "All are scored on the same pairs from the same start noise by the same judges, trained once. Rows in italics "
-        "are no system's: chance, a clip handed back, raw features. What a system without start noise makes of its "
-        "factors alone is all it makes.",
+        _models(held),
+        f"All are scored on the same pairs from the same start noise{' by the same judges, trained once' * alike}. "
+        "Rows in italics are no system's: chance, a clip handed back, raw features. What a system without start noise "
+        "makes of its factors alone is all it makes.",
     ]
+    words += [] if alike else [f"{OTHER_JUDGES[:1].upper()}{OTHER_JUDGES[1:]}."]
+    if shared := held.clips.get("shared"):
+        words.append(f"**{shared} of the clips that could be scored are among those that are trained on.**")
     spent = any(one.training_seconds is not None for one in held.systems)
     if spent:
         words.append(f"Training seconds are of {_machine(held)}.")
-    if loaded := [one.name for one in held.systems if one.training_seconds is None]:
+    if loaded := [one.name for one in held.systems if one.models and one.training_seconds is None]:
         words.append(f"Loaded as they were, whatever their budget and clips: {', '.join(loaded)}.")
     words.append(
         f"A swap is timed whole (both clips encoded, noise found where the system looks for it, decoded), "
         f"{held.timing['batch']} at once, the middle of {held.timing['repeats']} after one that does not count; what "
-        f"counts is the ratio to {_reference(held).name}, not the seconds of this machine."
+        f"counts is the ratio to {_reference(held).name}, not the seconds of this machine. {_execution(held)}"
     )
     return "\n".join(words)
+
+
+def _models(held: Comparison) -> str:
+    """Say how many models values are means of, and what is bold."""
+    counts = {one.name: len(one.models) for one in held.systems if one.models}
+    least, most = min(counts.values()), max(counts.values())
+    if most == 1:
+        return "One model each, so nothing says how far another seed would be off, and nothing is bold."
+    many = str(least) if least == most else ", ".join(f"{count} of {name}" for name, count in counts.items())
+    one = (
+        "" if least > 1 else " One model says nothing of how far another seed would be off: beside it nothing is bold."
+    )
+    return (
+        f"Values are means over {many} models of different training seeds with half their 95 % interval (Student's t), "
+        "without one where all agree; the best is bold where its interval overlaps with no other system's." + one
+    )
+
+
+def _execution(held: Comparison) -> str:
+    """Say how the models ran."""
+    if held.timing.get("plain"):
+        return (
+            "Everything is scored in float32, and timed in float32 as the modules were trained; a row named prepared "
+            "is of the same networks prepared for inference, which only DiffSDA's are."
+        )
+    return "DiffSDA's networks were prepared for inference, the others ran as they were trained."
 
 
 def table(held: Comparison) -> str:
@@ -53,14 +83,25 @@ def table(held: Comparison) -> str:
     lines = []
     for one in held.systems:
         cells = [_cell(held, column, one) for column in columns]
-        lines.append([one.name, *cells, f"{one.parameters:,}", _spent(one), *_timed(held, one, None)])
+        lines.append(
+            [one.name, *cells, f"{one.parameters:,}", _spent(one), *_timed(held, one.swap_seconds, one.policy)]
+        )
         for policy in POLICIES:
             rows = [row_of(one.rows, column, policy) if column.by_policy else None for column in columns]
             if any(row is not None and row.mean == row.mean for row in rows):
                 lines.append(
-                    [f"{one.name}, {WORDS[policy]}", *(_value(row) for row in rows), "", "", *_timed(held, one, policy)]
+                    [
+                        f"{one.name}, {WORDS[policy]}",
+                        *(_value(row) for row in rows),
+                        "",
+                        "",
+                        *_timed(held, one.swap_seconds, policy),
+                    ]
                 )
-    for words, by_metric in baselines(held.systems[0].rows).items():
+        if one.prepared_seconds:
+            blank = [""] * (len(columns) + 2)
+            lines.append([f"{one.name}, prepared", *blank, *_timed(held, one.prepared_seconds, one.policy)])
+    for words, by_metric in baselines(_some(held).rows).items():
         cells = [_value(by_metric.get(column.metric), blank=True) for column in columns]
         if any(cells):
             lines.append([f"*{words}*", *cells, "", "", "", ""])
@@ -74,13 +115,16 @@ def shown(held: Comparison) -> list[Column]:
 
 
 def notes(held: Comparison) -> list[str]:
-    """Say which of the main quantities are missing, and why; and which judges stand in for the papers'."""
+    """Say which of the main quantities are missing, and why; which trainings ended early or without a model; and which
+    judges stand in for the papers'.
+    """
     out = []
     for column in COLUMNS:
         rows = [row for one in held.systems if (row := row_of(one.rows, column)) is not None]
         if rows and not any(map(_defined, rows)):
             out.append(f"- not defined here: {column.words} ({next(row.reason for row in rows)})")
     judges = {(row.judge, row.substitute) for one in held.systems for kept in one.rows.values() for row in kept}
+    out += _trainings(held)
     stand = sorted(name for name, substitute in judges if name and substitute)
     out += [f"- judges in the place of the papers': {', '.join(stand)}"] if stand else []
     return [*out, ""] if out else []
@@ -111,21 +155,31 @@ def trials(held: Comparison) -> list[str]:
 
 
 def best(rows: Sequence[Row | None]) -> int | None:
-    """Return the place of the row whose mean is best and whose interval overlaps with no other's; None without one."""
+    """Return the place of the row whose mean is best and whose interval over models overlaps with no other's; None
+    without one.
+    """
     known = [(i, row) for i, row in enumerate(rows) if row is not None and row.mean == row.mean]
-    if len(known) < 2 or any(row.interval is None for _, row in known):
+    widths = {i: _over_models(row) for i, row in known}
+    if len(known) < 2 or any(width is None for width in widths.values()):
         return None
     higher = known[0][1].better == "higher"
-    place, top = max(known, key=lambda one: one[1].mean if higher else -one[1].mean)
-    for i, row in known:
-        if i == place:
-            continue
-        assert top.interval is not None
-        assert row.interval is not None
-        apart = top.interval[0] > row.interval[1] if higher else top.interval[1] < row.interval[0]
-        if not apart:
+    place, _ = max(known, key=lambda one: one[1].mean if higher else -one[1].mean)
+    ours = widths.pop(place)
+    for theirs in widths.values():
+        assert ours is not None
+        assert theirs is not None
+        if not (ours[0] > theirs[1] if higher else ours[1] < theirs[0]):
             return None
     return place
+
+
+def _over_models(row: Row) -> tuple[float, float] | None:
+    """Return the interval of a row over models, of width 0 where they agree; None with one model, whatever its seeds
+    say of it.
+    """
+    if row.models < 2:
+        return None
+    return row.interval or (row.mean, row.mean)
 
 
 def _head(held: Comparison, column: Column) -> str:
@@ -135,6 +189,8 @@ def _head(held: Comparison, column: Column) -> str:
 
 def _cell(held: Comparison, column: Column, one: Scored) -> str:
     rows = [row_of(other.rows, column) for other in held.systems]
+    if not one.models:
+        return NOTHING
     place = held.systems.index(one)
     text = _value(rows[place])
     return f"**{text}**" if best(rows) == place else text
@@ -160,19 +216,36 @@ def _spent(one: Scored) -> str:
     return NOTHING if spent is None else f"{spent:,.0f}" if spent >= 10 else f"{spent:.2g}"
 
 
-def _timed(held: Comparison, one: Scored, policy: str | None) -> list[str]:
+def _timed(held: Comparison, by_policy: Mapping[str, float], policy: str) -> list[str]:
     """Return seconds a swap and what they are to those of the system that counts as 1."""
-    seconds = one.swap_seconds.get(policy or one.policy)
+    seconds = by_policy.get(policy)
     if seconds is None:
-        return ["", ""]
+        return ["", ""] if by_policy else [NOTHING, NOTHING]
     reference = _reference(held)
     ratio = seconds / reference.swap_seconds[reference.policy]
     return [f"{seconds:.2g}", f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2g}"]
 
 
 def _reference(held: Comparison) -> Scored:
-    """Return the system whose swaps take 1: the first of DiffSDA, or the first."""
-    return next((one for one in held.systems if one.system == "diffsda"), held.systems[0])
+    """Return the system whose swaps take 1: the first of DiffSDA, or the first, of those that have a model."""
+    return next((one for one in held.systems if one.system == "diffsda" and one.models), _some(held))
+
+
+def _some(held: Comparison) -> Scored:
+    return next(one for one in held.systems if one.models)
+
+
+def _trainings(held: Comparison) -> list[str]:
+    """Return, as lines of a list, which trainings ended early, or without a model, and what to know of others."""
+    out = []
+    for one in held.systems:
+        out += [f"- {one.name}: {reason}" for reason in dict.fromkeys(one.failed)]
+        early = [model for model in one.models if model.get("planned") and model["step"] < model["planned"]]
+        if early:
+            steps = ", ".join(f"{model['step']} of {model['planned']}" for model in early)
+            out.append(f"- {one.name}: stopped by the clock at step {steps}, before its schedule's end")
+        out += [f"- {one.name}: {note}" for note in one.notes]
+    return out
 
 
 def _machine(held: Comparison) -> str:

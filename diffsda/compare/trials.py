@@ -15,6 +15,7 @@ from diffsda.compare.entries import Entry
 from diffsda.errors import InputError
 from diffsda.evaluate.clip_labels import clip_label, usable
 from diffsda.recipe import AnyRecipe
+from diffsda.recipe.plain import plain as plain_data
 
 if TYPE_CHECKING:
     from diffsda.data.clip import Clips
@@ -72,7 +73,7 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, fit for JSON."""
         score = None if math.isnan(self.score) else self.score
-        return {"overrides": self.overrides, "score": score, "reason": self.reason, **self.details}
+        return {"overrides": plain_data(self.overrides), "score": score, "reason": self.reason, **self.details}
 
 
 def grids(given: Sequence[Entry], trials: int, path: Path | None) -> dict[str, list[dict[str, Any]]]:
@@ -101,8 +102,13 @@ def grids(given: Sequence[Entry], trials: int, path: Path | None) -> dict[str, l
                 f"{path}: got {count} variations of {entry.name} ({entry.recipe.system}), expected {trials} at least: "
                 "all systems get the same number of trials"
             )
-        for number, overrides in enumerate(held[:trials]):
-            varied(entry.recipe, overrides, f"{path}: {entry.name}, variation {number + 1}")
+        known: dict[str, int] = {}
+        for number, overrides in enumerate(held[:trials], 1):
+            where = f"{path}: {entry.name}, variation {number}"
+            digest = varied(entry.recipe, overrides, where).digest
+            if digest in known:
+                raise InputError(f"{where}: is variation {known[digest]} again, expected another one")
+            known[digest] = number
         out[entry.name] = held[:trials]
     return out
 
@@ -127,9 +133,27 @@ def varied(recipe: AnyRecipe, overrides: Any, where: str = "variation") -> AnyRe
 
     try:
         merged = {name: {**value, **overrides[name]} if name in overrides else value for name, value in parts.items()}
-        return recipe_from_dict(merged)
+        made = recipe_from_dict(merged)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    _check_felt(made, overrides, where)
+    return made
+
+
+def _check_felt(made: AnyRecipe, overrides: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    """Refuse overrides that change nothing of the system: what follows another setting, or is not looked at."""
+    parts = made.to_dict()
+    for part, values in overrides.items():
+        for name, value in values.items():
+            read = parts[part][name]
+            if read != plain_data(value):
+                raise InputError(
+                    f"{where}: got {part}.{name} {value!r}, which stays {read!r}: it follows another part of the "
+                    "recipe; vary that"
+                )
+            sampled = name == "steps" and "sampling_steps" in parts.get("settings", {})
+            if part == "sampling" and made.system != "diffsda" and not sampled:
+                raise InputError(f"{where}: got sampling.{name}, which {made.system} does not look at; leave it out")
 
 
 def criterion(name: str | None, clips: Clips, static: Sequence[str], dynamic: Sequence[str]) -> Criterion:

@@ -1,5 +1,6 @@
 """diffsda compare on miniature clips: one table of all systems, equal pairs and judges, nothing trained twice."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -106,6 +107,41 @@ def test_the_record_holds_what_was_done(whole):
         "spyl": ("fresh", ["fresh"]),
         "divid": ("shared", ["shared", "fresh"]),
     }
+
+
+def test_the_recorded_pairs_are_those_that_were_swapped(whole):
+    out, seen = whole
+    made = Comparison.read(out / "compare.json")
+    for seed in (0, 7):
+        swapped = [one for what, _, at, one in seen if (what, at) == ("pairs", seed)]
+        for first, second in swapped:
+            digest = hashlib.sha256(first.tobytes() + second.tobytes()).hexdigest()
+            assert made.pairs[str(seed)] == {"count": 12, "sha256": digest}
+    for one in made.systems:
+        row = next(row for row in one.rows["swap-labels"] if row.metric == "static_accuracy")
+        assert row.count == 2 * 12
+
+
+def test_the_recorded_judge_is_the_one_that_read(whole):
+    out, seen = whole
+    (version,) = {one for what, _, _, one in seen if what == "reader"}
+    made = Comparison.read(out / "compare.json")
+    assert made.judges == dict.fromkeys(ALL, version)
+    assert "by the same judges, trained once" in (out / "compare.md").read_text()
+
+
+def test_all_are_timed_as_plain_modules_and_ours_prepared_as_well(whole):
+    out, _ = whole
+    made = Comparison.read(out / "compare.json")
+    assert made.timing["plain"]
+    for one in made.systems:
+        prepared = ["dynamic", "fresh"] if one.system == "diffsda" else []
+        assert list(one.prepared_seconds) == prepared
+        assert one.execution["precision"] == "float32"
+    text = (out / "compare.md").read_text()
+    assert text.count(", prepared |") == 1
+    assert "\n| ours, prepared |" in text
+    assert "timed in float32 as the modules were trained" in text
 
 
 def test_parameters_are_those_of_the_models(whole):

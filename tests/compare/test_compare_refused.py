@@ -18,6 +18,9 @@ def untrained(monkeypatch):
     monkeypatch.setattr(loop, "train", train)
 
 
+FASTER = {"optim": {"lr": 0.01}}
+
+
 def check(said, *words):
     assert said.status == 2, said.err
     assert said.err.count("\n") == 1, said.err
@@ -57,6 +60,44 @@ def test_recipes(compare, tmp_path):
     check(compare(tmp_path / "out", recipes=("demo",)), "expected (N, V, 12)")
 
 
+def test_recipes_of_other_runs_of_frames(compare, stage, tmp_path):
+    for part, value in (("stride", 2), ("window", "anywhere")):
+        plain = json.loads(stage.files["dbse-series"].read_text())
+        plain["clips"][part] = value
+        (tmp_path / "other.json").write_text(json.dumps(plain))
+        said = compare(tmp_path / "out", recipes=("ours", tmp_path / "other.json"))
+        check(said, f"clips.{part}: got {value}")
+
+
+def test_clips_that_recipes_cut_differently(compare, stage, tmp_path, monkeypatch):
+    from diffsda.data import registry
+
+    plain = json.loads(stage.files["dbse-series"].read_text())
+    plain["clips"]["frames"] = 4
+    (tmp_path / "other.json").write_text(json.dumps(plain))
+    real = registry.open_data
+
+    def cut(source, split, form, **more):
+        clips = real(source, split, form, **more)
+        return clips if form.frames is None else clips.select(slice(0, 8))
+
+    monkeypatch.setattr(registry, "open_data", cut)
+    said = compare(tmp_path / "out", recipes=("ours", tmp_path / "other.json"))
+    check(said, "dbse-series: clips: got others (frames 4) than ours has (frames None)")
+
+
+@pytest.mark.parametrize("name", ["", "..", "two\nlines"])
+def test_names_that_no_folder_can_have(compare, stage, tmp_path, name):
+    plain = json.loads(stage.files["ours"].read_text()) | {"name": name}
+    (tmp_path / "named.json").write_text(json.dumps(plain))
+    check(compare(tmp_path / "out", recipes=(tmp_path / "named.json",)), "name: got")
+
+
+def test_several_processes(compare, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check(compare(tmp_path / "out"), "got several processes, expected one")
+
+
 def test_data(compare, stage, tmp_path):
     from diffsda.cli import main
 
@@ -83,12 +124,17 @@ def test_what_a_system_cannot_read_is_told_before_any_is_trained(stage, compare,
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        ({"ours": [{}, {}]}, "got none variations of dbse-series (dbse-series), expected 2"),
-        ({"diffsda": [{}, {}], "dbse-series": [{}]}, "got 1 variations of dbse-series"),
+        ({"ours": [{}, FASTER]}, "got none variations of dbse-series (dbse-series), expected 2"),
+        ({"diffsda": [{}, FASTER], "dbse-series": [{}]}, "got 1 variations of dbse-series"),
         ({"ours": [{}, {"optim": {"lt": 1}}]}, "ours, variation 2: got optim.lt, expected one of lr"),
         ({"ours": [{}, {"optim": {"steps": 9}}]}, "neither clips, nor budget or seed"),
         ({"ours": [{}, {"optics": {"lr": 1}}]}, "got the part 'optics'"),
         ({"ours": [{}, {"optim": {"lr": -1}}]}, "ours, variation 2: optim.lr"),
+        ({"ours": [FASTER, {}, FASTER, FASTER]}, "dbse-series"),
+        ({"ours": [{}, {"optim": {"lr": 0.001}}]}, "ours, variation 2: is variation 1 again"),
+        ({"ours": [{}, FASTER], "dbse-series": [{}, {"settings": {"lr": 0.5}}]}, "settings.lr 0.5, which stays 0.0"),
+        ({"ours": [{}, FASTER], "dbse-series": [{}, {"sampling": {"rho": 3}}]}, "sampling.rho, which dbse-series"),
+        ({"ours": [{}, FASTER], "dbse-series": [{}, {"sampling": {"steps": 3}}]}, "sampling.steps, which dbse-series"),
         ([], "holds list"),
     ],
 )

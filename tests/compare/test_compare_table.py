@@ -40,6 +40,51 @@ def test_only_an_interval_apart_from_all_others_is_bold():
     assert "nothing is bold" in caption(alone)
 
 
+def test_seeds_of_one_model_make_nothing_bold():
+    """What one model scores with other pairs says nothing of another training of the same system."""
+    values = (0.80, 0.801, 0.802), (0.70, 0.701, 0.702)
+    one, other = ([row("joint_accuracy", held, models=1)] for held in values)
+    held = comparison(*(scored(name, {"swap-labels": rows}, models=[{}]) for name, rows in (("a", one), ("b", other))))
+    assert held.systems[0].rows["swap-labels"][0].over == "seeds"
+    assert "**" not in table(held)
+    assert "nothing is bold" in caption(held)
+    three = [row("joint_accuracy", (0.70, 0.71, 0.69), models=3)]
+    mixed = comparison(
+        scored("a", {"swap-labels": one}, models=[{}]), scored("b", {"swap-labels": three}, models=[{}] * 3)
+    )
+    assert "**" not in table(mixed)
+    assert "1 of a, 3 of b models" in caption(mixed)
+    assert "beside it nothing is bold" in caption(mixed)
+
+
+def test_models_that_agree_are_apart_from_others_they_do_not_meet():
+    perfect = scored("a", joint(1.0, 1.0))
+    assert cells(comparison(perfect, scored("b", joint(0.70, 0.71))), "a", "joint") == "**1.0000**"
+    assert "**" not in table(comparison(perfect, scored("b", joint(0.5, 1.0))))
+    assert "**" not in table(comparison(perfect, scored("b", joint(1.0, 1.0))))
+
+
+def test_a_system_without_a_model_is_a_row_of_dashes_with_the_reason():
+    gone = scored(
+        "gone", {}, "diffsda", models=[], swap_seconds={}, policy="", failed=["training failed: the loss"] * 2
+    )
+    held = comparison(gone, scored("a", joint(0.5, 0.6)), scored("b", joint(0.1, 0.2)))
+    dash = "\u2013"
+    line = next(line for line in table(held).splitlines() if line.startswith("| gone |"))
+    assert [cell.strip() for cell in line.strip("|").split("|")] == ["gone", dash, "1,234", dash, dash, dash]
+    assert document(held).count("- gone: training failed: the loss") == 1
+    assert "ratio to a" in caption(held)
+    assert "Loaded" not in caption(held)
+
+
+def test_judges_that_differ_are_told_of():
+    systems = scored("a", joint(0.5, 0.6)), scored("b", joint(0.1, 0.2))
+    assert "by the same judges" in caption(comparison(*systems, judges={"a": "1", "b": "1"}))
+    other = caption(comparison(*systems, judges={"a": "1", "b": "2"}))
+    assert "by the same judges" not in other
+    assert "Judges are not quite the same" in other
+
+
 def test_lower_is_better_where_it_is():
     rows = [row("eer_static", values, "lower") for values in ((0.30, 0.31), (0.10, 0.11))]
     assert best(rows) == 1

@@ -65,7 +65,7 @@ def verdict(status: int, said: str) -> str | None:
     return "\n".join([f"under the interpreter (status {status}):", *failed, "", said[-6000:]])
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2100)
 def test_kernels_under_the_interpreter():
     if importlib.util.find_spec("triton") is None and os.environ.get("REQUIRE_TRITON") != "1":
         pytest.skip("needs triton: pip install triton")
@@ -73,7 +73,7 @@ def test_kernels_under_the_interpreter():
     assert files, f"no test files in {FOLDER}"
     hands = shares(files, PROCESSES)
     with ThreadPoolExecutor(len(hands)) as pool:
-        runs = list(pool.map(lambda hand: run(hand, timeout=1100), hands))
+        runs = list(pool.map(lambda hand: run(hand, timeout=2000), hands))
     told = [text for text in (verdict(*one) for one in runs) if text]
     if told:
         pytest.fail("\n".join(told), pytrace=False)

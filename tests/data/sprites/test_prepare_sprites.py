@@ -203,7 +203,7 @@ def test_the_command(flare, tmp_path, monkeypatch, capsys):
         (["--root", "nowhere"], "--root: nowhere is no folder"),
         (["--root", "."], "holds no engine/hero_layers.txt"),
         (["--jobs", "0"], "--jobs: got 0, expected 1 at least"),
-        (["--size", "48"], "Expected one of ('64', '32')"),
+        (["--size", "48"], "--size: got '48', expected one of '64', '32'"),
     ],
 )
 def test_usage_errors_are_one_line(options, words, tmp_path, monkeypatch, capsys):
